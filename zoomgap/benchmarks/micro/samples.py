@@ -1,0 +1,151 @@
+"""Samples of the procedural benchmark: a rendered scene with one question about it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from zoomgap.benchmarks.micro.questions import LETTERS, QUESTIONS, choices_for
+from zoomgap.benchmarks.micro.render import render
+from zoomgap.benchmarks.micro.scene import BENCHMARK, Carrier, Scene, SceneConfig, make_scene
+from zoomgap.benchmarks.micro.splits import split_of
+from zoomgap.errors import UsageError
+from zoomgap.imaging import open_image, sha256
+from zoomgap.records import DIMENSIONS, AnswerKind, Box, Sample, digest
+
+MAX_BYTES = 1_500_000
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class MicroSample(NamedTuple):
+    """A sample and the JPEG that its `image` names."""
+
+    sample: Sample
+    jpeg: bytes
+
+
+def make(
+    n: int,
+    seed: int,
+    config: SceneConfig = BENCHMARK,
+    backgrounds: Path | None = None,
+    name: str | None = None,
+) -> Iterator[MicroSample]:
+    """Samples of the seeds seed to seed + n - 1, one by one.
+
+    A sample depends on its own seed alone; only its `benchmark` tells n. Of each dimension, half of the questions
+    have four choices. backgrounds: a folder of photographs to use as backdrops. name: of the benchmark, else
+    `micro-<seed>-<n>`. Raises UsageError at once for a bad n, seed or folder.
+    """
+    if n < 1:
+        raise UsageError(f"{n} samples cannot be made: n must be at least 1")
+    split_of(seed)
+    split_of(seed + n - 1)
+    photos = _photographs(backgrounds) if backgrounds is not None else []
+    return _make(range(seed, seed + n), name or f"micro-{seed}-{n}", config, photos)
+
+
+def _make(seeds: range, name: str, config: SceneConfig, photos: list[Path]) -> Iterator[MicroSample]:
+    for seed in seeds:
+        scene = make_scene(seed, config)
+        backdrop = [open_image(photos[scene.background.seed % len(photos)])] if photos else None
+        jpeg = _jpeg(render(scene, backdrop))
+        as_choice = seed // len(config.dimensions) % 2 == 0
+        yield MicroSample(_sample(scene, name, sha256(jpeg), as_choice), jpeg)
+
+
+def _photographs(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"backgrounds {str(folder)!r} is not a folder: give a folder of photographs")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+    if not paths:
+        known = ", ".join(PHOTO_SUFFIXES)
+        raise UsageError(f"backgrounds {str(folder)!r} holds no photographs: put files of type {known} there")
+    return paths
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    """JPEG without chroma subsampling, at quality 92, lower only where it would pass MAX_BYTES."""
+    for quality in range(92, 20, -6):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality, subsampling=0)
+        if buffer.tell() <= MAX_BYTES:
+            break
+    return buffer.getvalue()
+
+
+def _sample(scene: Scene, name: str, image: str, as_choice: bool) -> Sample:
+    carrier, detail = scene.target, scene.target.detail
+    rng = np.random.default_rng([scene.seed, len(DIMENSIONS)])
+    phrasings = QUESTIONS[detail.dimension]
+    question = phrasings[int(rng.integers(len(phrasings)))].format(name=carrier.name)
+    choices: tuple[str, ...] = ()
+    answer, answer_kind = detail.value, _open_kind(detail.dimension)
+    if as_choice:
+        # A mark never has its carrier's colour, so that colour would be a choice to strike out unseen.
+        struck = (carrier.color,) if detail.dimension == "color" else ()
+        choices = choices_for(detail.dimension, detail.value, rng, exclude=struck)
+        answer, answer_kind = LETTERS[choices.index(detail.value)], "choice"
+    return Sample(
+        id=f"micro-{scene.seed}",
+        benchmark=name,
+        image=image,
+        width=scene.size.width,
+        height=scene.size.height,
+        question=question,
+        answer=answer,
+        answer_kind=answer_kind,
+        dimension=detail.dimension,
+        choices=choices,
+        evidence=(detail.box,),
+        evidence_kind="tight",
+        cluster=f"micro-{scene.seed}",
+        detail_px=detail.decisive_px,
+        meta={
+            "seed": scene.seed,
+            "name": carrier.name,
+            "carrier_box": _rounded(carrier.box),
+            "value": detail.value,
+            "carriers": [_summary(c) for c in scene.carriers],
+            "background": scene.background.kind,
+            "scale": scene.scale,
+        },
+    )
+
+
+def _open_kind(dimension: str) -> AnswerKind:
+    return "integer" if dimension == "counting" else "text"
+
+
+def _summary(carrier: Carrier) -> dict[str, Any]:
+    detail = carrier.detail
+    return {
+        "name": carrier.name,
+        "box": _rounded(carrier.box),
+        "detail_box": detail.box.as_list(),
+        "value": detail.value,
+    }
+
+
+def _rounded(box: Box) -> list[float]:
+    """Hundredths of a pixel: the last bits of a sine differ between machines and would change the benchmark's hash."""
+    return [round(v, 2) for v in box.as_list()]
+
+
+def benchmark_sha256(samples: Iterable[MicroSample]) -> str:
+    """Identity of a benchmark: over the records and the decoded pixels in order, so that two JPEG encoders which
+    write the same picture agree. Reads the samples one by one."""
+    total = hashlib.sha256()
+    for sample, jpeg in samples:
+        record = asdict(sample)
+        del record["image"]
+        total.update(digest(record).encode())
+        total.update(hashlib.sha256(open_image(jpeg).tobytes()).digest())
+    return total.hexdigest()

@@ -1,0 +1,238 @@
+"""The one home of pixel conventions: reading images, sizes, boxes, crops and encodings.
+
+Boxes are xyxy pixels with x2 and y2 exclusive. Every resize is bicubic over the whole area (no reducing gap).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+from zoomgap.errors import ImageError, UsageError
+from zoomgap.records import Box, Size
+
+RESAMPLE = Image.Resampling.BICUBIC
+MAX_PIXELS = 200_000_000
+MIN_SIDE = 2
+MAX_ASPECT = 200
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""What is read. Pillow's other formats are left out: some start outside programs."""
+
+# Pillow refuses from twice its own limit of 89 MP, which lies below ours.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+def open_image(source: Path | str | bytes) -> Image.Image:
+    """Read an image file, or its bytes, as 8-bit RGB.
+
+    EXIF orientation is applied, alpha is laid on white, 16-bit grey keeps its upper 8 bits, and an animation gives its
+    first frame. Raises ImageError for what is missing, broken, empty or truncated, for a side under 2 px and for more
+    than MAX_PIXELS.
+    """
+    name = f"image of {len(source)} bytes" if isinstance(source, bytes) else f"image {source}"
+    try:
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(f"{name} cannot be read ({reason}): give the path of an image file") from error
+    if not data:
+        raise ImageError(f"{name} is empty: give a {', '.join(FORMATS)} file")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(name, Size(*image.size))
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _as_rgb(image)
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name} has over {MAX_PIXELS:,} pixels: reduce it first") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"{name} is no image that can be read: give a {', '.join(FORMATS)} file") from error
+    except Exception as error:  # Pillow's decoders raise a dozen unrelated types on broken data
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name} is broken or cut short ({detail}): replace the file") from error
+
+
+def _check_size(name: str, size: Size) -> None:
+    if size.pixels > MAX_PIXELS:
+        raise ImageError(f"{name} is {size.width} x {size.height}, over {MAX_PIXELS:,} pixels: reduce it first")
+    if min(size.width, size.height) < MIN_SIDE:
+        raise ImageError(f"{name} is {size.width} x {size.height}: both sides must be at least {MIN_SIDE} pixels")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise ImageError(f"an image with 32-bit pixels (mode {image.mode}) has no known range: save it with 8 or 16 bits")
+    if image.mode.startswith("I;16"):
+        rgb = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    elif image.has_transparency_data:
+        layer = image.convert("RGBA")
+        rgb = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    # Comments and profiles of the source would otherwise travel into what is encoded, and into its hash.
+    rgb.info = {}
+    return rgb
+
+
+def fit_size(size: Size, max_pixels: int, factor: int = 32, min_pixels: int | None = None) -> Size:
+    """Size that an image of `size` gets within a pixel budget; both sides are multiples of `factor`.
+
+    The rule is `smart_resize` of Qwen-VL: sides to the nearest multiple; over max_pixels scaled by the square root of
+    the area ratio and floored, under min_pixels scaled and ceiled. Added to it: max_pixels always holds, for very long
+    images too, and min_pixels equal to max_pixels fills the budget, by nearest multiples where they fit, else by lower
+    ones, so that the result depends on the shape alone. Raises ImageError for an aspect ratio over 200, UsageError for
+    a budget under factor x factor.
+    """
+    if max_pixels < factor * factor:
+        raise UsageError(f"a budget of {max_pixels} pixels is under one patch: give at least {factor * factor}")
+    if min(size.width, size.height) < 1:
+        raise ImageError(f"an image of {size.width} x {size.height} has no pixels: both sides must be at least 1")
+    if max(size.width, size.height) > MAX_ASPECT * min(size.width, size.height):
+        raise ImageError(f"an image of {size.width} x {size.height} is over {MAX_ASPECT} times as long: cut it first")
+    floor = _multiples(size, max_pixels, factor, math.floor)
+    if min_pixels is not None and min_pixels >= max_pixels:
+        tries = [_multiples(size, max_pixels, factor, round)]
+    else:
+        nearest = _multiples(size, size.pixels, factor, round)
+        small = min_pixels is not None and nearest.pixels < min_pixels
+        tries = [_multiples(size, min_pixels or 0, factor, math.ceil) if small else nearest]
+    fitted = next((found for found in tries if found.pixels <= max_pixels), floor)
+    if fitted.pixels <= max_pixels:
+        return fitted
+    # One side stands at `factor` and cannot shrink further.
+    longest = max_pixels // (factor * factor) * factor
+    return Size(min(fitted.width, longest), min(fitted.height, longest))
+
+
+def _multiples(size: Size, pixels: int, factor: int, rounding: Callable[[float], int]) -> Size:
+    """`size` scaled to an area of `pixels`, each side rounded to a multiple of `factor`, at least one."""
+    # One division and one root: exact whenever the true side is a whole number, so floor never loses a patch.
+    width = math.sqrt(size.width * pixels / size.height) / factor
+    height = math.sqrt(size.height * pixels / size.width) / factor
+    return Size(max(rounding(width), 1) * factor, max(rounding(height), 1) * factor)
+
+
+def fit(image: Image.Image, max_pixels: int, factor: int = 32, min_pixels: int | None = None) -> Image.Image:
+    """The image resized to fit_size()."""
+    fitted = fit_size(Size(*image.size), max_pixels, factor, min_pixels)
+    return image.resize((fitted.width, fitted.height), RESAMPLE, reducing_gap=None)
+
+
+def scale_of(size: Size, max_pixels: int, factor: int = 32) -> float:
+    """View pixels per original pixel (a length) of an image of `size` at that budget."""
+    return math.sqrt(fit_size(size, max_pixels, factor).pixels / size.pixels)
+
+
+def snap(box: Box, size: Size, min_side: float = 1) -> Box:
+    """The box that is really cut: whole pixels, inside an image of `size`, never empty.
+
+    A box with a side under min_side grows about its centre, aspect kept, until that side has it; edges are rounded
+    outwards; a box over the edge is shifted inside, one larger than the image is clamped; a box over 200 times as long
+    as wide is widened. Applying it twice changes nothing. Raises ImageError for coordinates that are not finite.
+    """
+    if not all(map(math.isfinite, box.as_list())):
+        raise ImageError(f"box {box.as_list()} has a coordinate that is not finite: give four numbers")
+    left, right = sorted((box.x1, box.x2))
+    top, bottom = sorted((box.y1, box.y2))
+    short = min(max(right - left, 1), max(bottom - top, 1))
+    grow = max(min(min_side, size.width, size.height) / short, 1)
+    x1, x2 = _outwards(left, right, grow)
+    y1, y2 = _outwards(top, bottom, grow)
+    width, height = x2 - x1, y2 - y1
+    x1, x2 = _inside(x1, width, max(width, -(-min(height, size.height) // MAX_ASPECT)), size.width)
+    y1, y2 = _inside(y1, height, max(height, -(-min(width, size.width) // MAX_ASPECT)), size.height)
+    return Box(x1, y1, x2, y2)
+
+
+def _outwards(low: float, high: float, grow: float) -> tuple[int, int]:
+    """Whole-pixel interval around [low, high], at least 1 px long, after multiplying its length by `grow`."""
+    if high - low >= 1 and grow == 1:
+        return math.floor(low), math.ceil(high)
+    center, length = (low + high) / 2, max(high - low, 1) * grow
+    start = math.floor(center - length / 2)
+    return start, max(math.ceil(center + length / 2), start + math.ceil(length))
+
+
+def _inside(start: int, length: int, wanted: int, limit: int) -> tuple[int, int]:
+    """An interval of `wanted` pixels about the middle of the given one, shifted into [0, limit]."""
+    wanted = min(wanted, limit)
+    start = min(max(start - (wanted - length) // 2, 0), limit - wanted)
+    return start, start + wanted
+
+
+def cut(image: Image.Image, box: Box, max_pixels: int, factor: int = 32) -> Image.Image:
+    """The pixels of `box` (snapped), enlarged or reduced to fill a budget of max_pixels."""
+    box = snap(box, Size(*image.size))
+    crop = image.crop((int(box.x1), int(box.y1), int(box.x2), int(box.y2)))
+    return fit(crop, max_pixels, factor, min_pixels=max_pixels)
+
+
+def cut_lowres(view: Image.Image, size: Size, box: Box, max_pixels: int, factor: int = 32) -> Image.Image:
+    """What cut() shows, drawn from `view` only: the same size, without a new pixel.
+
+    view: the whole original as fitted. size: of the original. box: pixels of the original.
+    """
+    box = snap(box, size)
+    fitted = fit_size(Size(int(box.width), int(box.height)), max_pixels, factor, min_pixels=max_pixels)
+    part = box.scaled(view.width / size.width, view.height / size.height).clamped(view.width, view.height)
+    return view.resize(
+        (fitted.width, fitted.height), RESAMPLE, box=(part.x1, part.y1, part.x2, part.y2), reducing_gap=None
+    )
+
+
+def region_box(evidence: Sequence[Box], size: Size, grow: float = 1.5, min_side: int = 32) -> Box:
+    """The snapped box around all evidence, its sides multiplied by `grow`, at least min_side pixels.
+
+    Raises UsageError without evidence.
+    """
+    if not evidence:
+        raise UsageError("a region needs at least one evidence box: this sample has none, leave it out of this arm")
+    union = Box(
+        min(box.x1 for box in evidence), min(box.y1 for box in evidence),
+        max(box.x2 for box in evidence), max(box.y2 for box in evidence),
+    )  # fmt: skip
+    return snap(union.grown(grow), size, min_side)
+
+
+def overlay(image: Image.Image, box: Box, grow: float = 1.05) -> Image.Image:
+    """A copy with a red rectangle around `box` grown by `grow`; its line is 5 px at 1,000 px of the longer side.
+
+    The line lies outside the grown box, so that it hides nothing of it, except at the image's edge.
+    """
+    line = max(2, round(5 * max(image.size) / 1000))
+    outer = box.grown(grow)
+    outer = Box(outer.x1 - line, outer.y1 - line, outer.x2 + line, outer.y2 + line)
+    edge = snap(outer.clamped(image.width, image.height), Size(*image.size))
+    drawn = image.copy()
+    ImageDraw.Draw(drawn).rectangle((edge.x1, edge.y1, edge.x2 - 1, edge.y2 - 1), outline=(255, 0, 0), width=line)
+    return drawn
+
+
+def encode(image: Image.Image, media_type: str = "image/jpeg") -> bytes:
+    """Encoded bytes: JPEG at quality 95 without chroma subsampling, or PNG. Raises UsageError for another type."""
+    buffer = io.BytesIO()
+    if media_type == "image/jpeg":
+        image.save(buffer, "JPEG", quality=95, subsampling=0)
+    elif media_type == "image/png":
+        image.save(buffer, "PNG")
+    else:
+        raise UsageError(f"media type {media_type!r} cannot be written: use image/jpeg or image/png")
+    return buffer.getvalue()
+
+
+def sha256(data: bytes) -> str:
+    """Hex sha256: the name of an image everywhere."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def grey(size: Size) -> Image.Image:
+    """Uniform mid-grey: what `no-image` shows."""
+    return Image.new("RGB", (size.width, size.height), (128, 128, 128))

@@ -1,0 +1,523 @@
+"""Frozen records that cross rooms, and the vocabulary of code, database and reports alike.
+
+Pixel boxes are xyxy with x2 and y2 exclusive. Images are named by the sha256 of their encoded bytes.
+Times are milliseconds; one that could not be read is None, never 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+AnswerKind = Literal["choice", "integer", "text"]
+EvidenceKind = Literal["tight", "region"]
+Role = Literal["system", "user", "assistant", "tool"]
+ImageReturn = Literal["user", "tool"]
+Convention = Literal["relative_1000", "relative_1", "absolute", "relative_1000_yx"]
+Verdict = Literal["correct", "incorrect", "unparsed", "error"]
+StopReason = Literal["answered", "budget", "repeated_box", "unparsable_call", "context", "endpoint_error", "cancelled"]
+Arm = Literal["direct", "no-image", "region", "region-lowres", "agent", "agent-lowres"]
+Labels = Literal["agent", "self", "random-crop", "gold"]
+
+ARMS: tuple[str, ...] = get_args(Arm)
+LABELS: tuple[str, ...] = get_args(Labels)
+DIMENSIONS = ("counting", "ocr", "color", "structure", "material", "object")
+"""The six dimensions of ZoomBench (arXiv 2602.11858)."""
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling for one value: sorted keys, no spaces, no escapes. What hashes and stored requests are made of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """sha256 (hex) of a JSON value in its canonical spelling."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in xyxy pixels of one image, x2 and y2 exclusive."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def width(self) -> float:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        return self.y2 - self.y1
+
+    @property
+    def area(self) -> float:
+        return max(self.width, 0.0) * max(self.height, 0.0)
+
+    @property
+    def side(self) -> float:
+        """Side of the square of the same area, in pixels."""
+        return math.sqrt(self.area)
+
+    @property
+    def center(self) -> Point:
+        return Point((self.x1 + self.x2) / 2, (self.y1 + self.y2) / 2)
+
+    def scaled(self, sx: float, sy: float) -> Box:
+        return Box(self.x1 * sx, self.y1 * sy, self.x2 * sx, self.y2 * sy)
+
+    def shifted(self, dx: float, dy: float) -> Box:
+        return Box(self.x1 + dx, self.y1 + dy, self.x2 + dx, self.y2 + dy)
+
+    def grown(self, factor: float) -> Box:
+        """The box with both sides multiplied by `factor` about its centre."""
+        dx, dy = self.width * (factor - 1) / 2, self.height * (factor - 1) / 2
+        return Box(self.x1 - dx, self.y1 - dy, self.x2 + dx, self.y2 + dy)
+
+    def clamped(self, width: float, height: float) -> Box:
+        """The part of the box inside an image of that size (may be empty)."""
+        return Box(
+            min(max(self.x1, 0), width), min(max(self.y1, 0), height),
+            min(max(self.x2, 0), width), min(max(self.y2, 0), height),
+        )  # fmt: skip
+
+    def intersection(self, other: Box) -> float:
+        """Shared area in square pixels."""
+        w = min(self.x2, other.x2) - max(self.x1, other.x1)
+        h = min(self.y2, other.y2) - max(self.y1, other.y1)
+        return max(w, 0.0) * max(h, 0.0)
+
+    def iou(self, other: Box) -> float:
+        shared = self.intersection(other)
+        union = self.area + other.area - shared
+        return shared / union if union > 0 else 0.0
+
+    def covers(self, other: Box) -> float:
+        """Share of `other` that lies inside this box, 0 to 1."""
+        return self.intersection(other) / other.area if other.area > 0 else 0.0
+
+    def as_list(self) -> list[float]:
+        return [self.x1, self.y1, self.x2, self.y2]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image as the model sees it, and the part of the original that it shows.
+
+    index: 0 is the whole image, k the k-th crop. size: as sent. box: pixels of the original.
+    """
+
+    index: int
+    size: Size
+    box: Box
+
+    def to_original(self, box: Box) -> Box:
+        """A box in pixels of this frame as pixels of the original."""
+        sx, sy = self.box.width / self.size.width, self.box.height / self.size.height
+        return box.scaled(sx, sy).shifted(self.box.x1, self.box.y1)
+
+    def from_original(self, box: Box) -> Box:
+        """A box in pixels of the original as pixels of this frame."""
+        sx, sy = self.size.width / self.box.width, self.size.height / self.box.height
+        return box.shifted(-self.box.x1, -self.box.y1).scaled(sx, sy)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """A stored image. sha256 is over the encoded bytes."""
+
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+
+    @property
+    def size(self) -> Size:
+        return Size(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One question about one image.
+
+    answer: the gold; for choices its letter (A is the first choice). evidence: a box for each thing that has to be
+    seen, pixels of the original. cluster: questions that share an image or are reorderings of one another.
+    detail_px: side of the smallest mark that decides the answer (stroke, gap, grain period), pixels of the original.
+    meta: facts of the set that grading and arms do not read.
+    """
+
+    id: str
+    benchmark: str
+    image: str
+    width: int
+    height: int
+    question: str
+    answer: str
+    answer_kind: AnswerKind
+    dimension: str
+    choices: tuple[str, ...] = ()
+    evidence: tuple[Box, ...] = ()
+    evidence_kind: EvidenceKind | None = None
+    cluster: str = ""
+    detail_px: float | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> Size:
+        return Size(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in a message, by the sha256 of the exact bytes sent, with its size in pixels."""
+
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call as the model wrote it: `arguments` is its own JSON text, parsed or not. id: "" where the model gave none."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    role: Role
+    content: tuple[Text | Image, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Decoding settings. temperature 0 is greedy; seed matters only above 0."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a VisionModel is asked. tools: JSON schemas in the OpenAI form. logprobs: alternatives a token, None for none."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: Literal["auto", "none"] = "auto"
+    sampling: Sampling = Sampling()
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one reply; None where the model does not say. image_tokens are part of prompt_tokens."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """Milliseconds of one reply. model_ms is the whole call as the caller waits for it.
+
+    In a batch the in-process model divides nothing: each request waits for its batch, and batch_size says so.
+    """
+
+    model_ms: float | None = None
+    preprocess_ms: float | None = None
+    first_byte_ms: float | None = None
+    generation_ms: float | None = None
+    batch_size: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a VisionModel answers. text: as written, tool-call markup included where the wire leaves it in.
+
+    token_logprobs: natural log-probability of each generated token, or None. image_sizes: each image as the model
+    received it after its own preprocessing, or () where that is not known.
+    """
+
+    text: str
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str = "stop"
+    usage: Usage = Usage()
+    clocks: Clocks = Clocks()
+    token_logprobs: tuple[float, ...] | None = None
+    image_sizes: tuple[Size, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One call of the model and what came of it.
+
+    box_written: the four numbers as the model wrote them, in `convention` and in frame `frame`. box: the crop that was
+    taken, pixels of the original. observation: the crop sent back. error: what went wrong, in words for the model or
+    the user.
+    """
+
+    index: int
+    request: Request
+    text: str = ""
+    reasoning: str = ""
+    tool_call: ToolCall | None = None
+    frame: int | None = None
+    convention: Convention | None = None
+    box_written: tuple[float, ...] | None = None
+    box: Box | None = None
+    label: str | None = None
+    observation: Image | None = None
+    usage: Usage = Usage()
+    clocks: Clocks = Clocks()
+    tool_ms: float | None = None
+    confidence: float | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """One arm's way to one answer. attempt counts from 0; text is the final message ("" when there was none)."""
+
+    run: str
+    sample: str
+    attempt: int
+    invocation: str
+    stop_reason: StopReason
+    text: str
+    steps: tuple[Step, ...]
+    wall_ms: float
+    error: str | None = None
+
+    @property
+    def turns(self) -> int:
+        return len(self.steps)
+
+    @property
+    def zooms(self) -> int:
+        return sum(step.observation is not None for step in self.steps)
+
+    def total(self, values: list[float | int | None]) -> float | int | None:
+        """Sum of what is known; None where nothing is."""
+        known = [value for value in values if value is not None]
+        return sum(known) if known else None
+
+    @property
+    def model_ms(self) -> float | None:
+        return self.total([s.clocks.model_ms for s in self.steps])
+
+    @property
+    def preprocess_ms(self) -> float | None:
+        return self.total([s.clocks.preprocess_ms for s in self.steps])
+
+    @property
+    def tool_ms(self) -> float | None:
+        return self.total([s.tool_ms for s in self.steps])
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        return self.total([s.usage.prompt_tokens for s in self.steps])  # type: ignore[return-value]
+
+    @property
+    def completion_tokens(self) -> int | None:
+        return self.total([s.usage.completion_tokens for s in self.steps])  # type: ignore[return-value]
+
+    @property
+    def image_tokens(self) -> int | None:
+        return self.total([s.usage.image_tokens for s in self.steps])  # type: ignore[return-value]
+
+    @property
+    def pixels_sent(self) -> int:
+        """Pixels of all images in all requests of the trajectory."""
+        parts = [part for s in self.steps for m in s.request.messages for part in m.content]
+        return sum(part.width * part.height for part in parts if isinstance(part, Image))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """A verdict on one reply. answer: what was read from it. span: where in the reply it stands, start and end."""
+
+    verdict: Verdict
+    rule: str
+    answer: str | None
+    span: tuple[int, int] | None
+    grader: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """All that can change an answer. Its hash is the run's identity; circumstances belong to the invocation.
+
+    view_pixels, crop_pixels: budgets in pixels of the full image and of a crop; factor: sides are its multiples.
+    weights, dtype: sha256 and number format of an in-process model's weights, else None. prompts: sha256 of the
+    templates used; suffix: whether the answer-form sentence is added. attempts: answers a sample.
+    """
+
+    benchmark: str
+    benchmark_sha256: str
+    arm: Arm
+    model: str
+    weights: str | None = None
+    endpoint: str | None = None
+    prompts: str = ""
+    sampling: Sampling = Sampling()
+    view_pixels: int = 65_536
+    crop_pixels: int = 16_384
+    factor: int = 32
+    max_zooms: int = 3
+    image_return: ImageReturn = "user"
+    convention: Convention = "relative_1000"
+    suffix: bool = True
+    dtype: str | None = None
+    attempts: int = 1
+
+    @property
+    def id(self) -> str:
+        """First 12 hex digits of the hash over every field."""
+        return digest(asdict(self))[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One time that a command worked on a run. Timings never pool across invocations of unlike circumstances."""
+
+    id: str
+    run: str
+    started: str
+    circumstances: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One graded answer, flat: what the comparison reads.
+
+    scale: resize factor of the full image at the direct arm's budget (view pixels per original pixel).
+    """
+
+    run: str
+    sample: Sample
+    attempt: int
+    verdict: Verdict
+    stop_reason: StopReason
+    text: str
+    scale: float
+    wall_ms: float
+    model_ms: float | None = None
+    preprocess_ms: float | None = None
+    tool_ms: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    image_tokens: int | None = None
+    pixels_sent: int = 0
+    turns: int = 1
+    zooms: int = 0
+    cost: float | None = None
+    invocation: str = ""
+    trajectory: int = 0
+
+    @property
+    def evidence_px(self) -> float | None:
+        """Side of the smallest evidence box in pixels of the direct view; None without evidence boxes."""
+        sides = [box.side * self.scale for box in self.sample.evidence]
+        return min(sides) if sides else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A place proposed from an agent's crop. box: pixels of the original. step points into `trajectory` (a row id)."""
+
+    id: str
+    sample: str
+    benchmark: str
+    image: str
+    box: Box
+    label: str
+    trajectory: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question about a region. local: asked of the crop alone ("what letter is on it?"), needs the overlay."""
+
+    id: str
+    region: str
+    text: str
+    choices: tuple[str, ...]
+    answer_kind: AnswerKind
+    dimension: str
+    local: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """One teacher's answer to a question on its crop. answer None with an error is a vote that failed, not an answer."""
+
+    question: str
+    labels: Labels
+    voter: str
+    index: int
+    answer: str | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One training example on the full image. overlay: box to draw, pixels of the original, or None.
+
+    gold marks an item whose label or region read the benchmark's answer or evidence boxes.
+    """
+
+    id: str
+    dataset: str
+    question: str
+    sample: str
+    image: str
+    text: str
+    choices: tuple[str, ...]
+    answer: str
+    answer_kind: AnswerKind
+    dimension: str
+    overlay: Box | None
+    labels: Labels
+    agreement: float
+    gold: bool
