@@ -28,3 +28,9 @@ class StoreError(ZoomgapError):
 
 class ModelError(ZoomgapError):
     """A model or endpoint gave no reply. Never counted as an answer."""
+
+
+class Interrupted(ZoomgapError):
+    """The user pressed Ctrl-C: exit code 130."""
+
+    exit_code = 130

@@ -1,187 +1,249 @@
 """Rule grading: reads the one answer that a reply gives, or nothing. It never guesses.
 
-Thinking and tool markup is blanked first. Then the first rule that finds a candidate decides: an `<answer>` tag,
-`\\boxed{}`, "the answer is" or "answer:", a closing "so B", a line that is only the answer, and last the whole reply.
-Candidates of one rule that contradict each other leave the reply `unparsed`. Blanking keeps every offset, so spans
-point into the reply as written.
+Thinking and tool markup is blanked; each letter, option text or number that could be an answer becomes a mark. The
+first rule that finds marks decides: `<answer>`, `\\boxed{}`, "the answer is" or a closing "so B", a line that is only
+the answer, and last the one mark of the reply. Marks of one rule that contradict each other leave it `unparsed`. No
+step moves an offset, so spans point into the reply as written.
 """
 
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from zoomgap.errors import UsageError
-from zoomgap.records import AnswerKind, Grade
+from zoomgap.records import AnswerKind, Grade, Verdict
 
 GRADER = "rules-1"
-FEW_WORDS = 6
-"""An open text reply up to this length is read as an answer, a longer one only by what it marks as its answer."""
+FEW_WORDS = 6  # an open text reply up to this length is an answer; in a longer one the answer has to be named
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What was read: a choice's letter, an integer in digits, or text as written; span is start and end in the reply."""
+    """What was read: a choice's letter, an integer in digits, or text as written. span: start and end in the reply."""
 
     answer: str
     rule: str
     span: tuple[int, int]
 
 
-class _Token(NamedTuple):
-    raw: str
-    norm: str
-    start: int
-    end: int
-
-
-_CJK = "぀-ヿ㐀-鿿가-힣"
-_WORD = rf"[^\W_{_CJK}]"
-_TOKEN = re.compile(
-    rf"(?<!{_WORD})[-+−]?\d+(?:[.,:/]\d+)*(?!{_WORD})|{_WORD}+(?:'{_WORD}+)*|[{_CJK}$€£¥%°+#]"
-)  # fmt: skip
-# Whole runs that hold a number: "10-12", "3.5" and "T-5" must be seen as one thing to be refused or ignored.
-_CHUNK = re.compile(r"(?:(?<![\w)])[-+−](?=\d))?(?:\w|(?<=\d)[.,:/](?=\d)|(?<=\w)['–−-](?=\w))+", re.ASCII)
-_INTEGER = re.compile(r"[-+−]?(?:\d{1,18}|\d{1,3}(?:,\d{3}){1,5})(?:\.0+)?", re.ASCII)
-_PRONOUN = re.compile(
-    r"\b(?:the|this|that|each|every|any|no|which|another)\s+one\b|\bone\s+(?:of|by)\b", re.IGNORECASE
-)  # fmt: skip
+_Found = tuple[str | None, int, int]
+"""A possible answer with its span; None for one that is certainly no valid answer."""
 
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_PLAIN = {**_FULL_WIDTH, **{ord(a): b for a, b in zip("。、‘’“”「」【】\u00a0\u3000", ".,''\"\"\"\"()  ", strict=True)}}
-_HIDDEN = re.compile(r"<(think|thinking|tool_call|tool_response)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_ORPHAN = re.compile(r"\A.*</(?:think|thinking)>", re.DOTALL | re.IGNORECASE)
-_MARKUP = re.compile(
-    r"<\|(?!begin_of_box|end_of_box)[^|<>\n]{1,40}\|>|</?s>|[*`]+|^\s*#+(?=\s)|\\[()\[\]]|(?<!\w)_+|_+(?!\w)"
-    r"|\\(?:text|textbf|mathrm|mathbf)\s*\{|\$(?=\\?[A-Za-z])|(?<=[A-Za-z}])\$", re.MULTILINE
-)  # fmt: skip
+_PLAIN = _FULL_WIDTH | str.maketrans("。、‘’“”「」【】−\u00a0\u3000", '.,\'\'""""()-  ')
+_BLANKED = (
+    re.compile(r"(?is)<(think|thinking|tool_call|tool_response)>.*?(?:</\1>|\Z)"),
+    re.compile(r"(?is)\A.*</(?:think|thinking)>"),
+    re.compile(
+        r"(?m)<\|(?!begin_of_box|end_of_box)[^|<>\n]{1,40}\|>|</?s>|[*`\ue000\ue001]+|^[^\S\n]*#+(?=\s)|\\[()\[\]]"
+        r"|(?<!\w)_+|_+(?!\w)|\\(?:text|textbf|mathrm|mathbf)\s*\{|\$(?=\\?[A-Za-z])|(?<=[A-Za-z}])\$"
+    ),
+)
 _CONTAINERS = (
-    ("answer_tag", re.compile(r"<answer>([^<]*(?:<(?!/?answer>)[^<]*)*)", re.IGNORECASE)),
+    ("answer_tag", re.compile(r"(?i)<answer>([^<]*(?:<(?!/?answer>)[^<]*)*)")),
     ("boxed", re.compile(r"(?:\\boxed\s*\{|<\|begin_of_box\|>)([^{}<]*)(?:\}|<\|end_of_box\|>)")),
 )
+# A lone capital; "A", "I" and small letters only where no word follows that makes them a word themselves.
+_LETTER = re.compile(
+    r"(?a)(?<![\w'])(?<!\w-)(?:[B-HJ-Z](?![\w'+#]|-\w)|[A-Za-z](?=[^\S\n]*(?:[^\w\s'+#\ue000-]|\n|\Z))"
+    r"|[A-Za-z](?=\s+(?:because|since|as|or|and|is|given|due|based|for)\b))"
+)
+# A word or number as a whole: "10-12" and "3.5" are refused, "T-5" and "the one" say no number.
+_CHUNK = re.compile(
+    r"(?ai)\b(?:the|this|that|each|every|any|no|which|another)\s+one\b|\bone\s+(?:of|by)\b"
+    r"|(?:(?<![\w)])[-+](?=\d))?(?:\w|(?<=\d)[.,:/](?=\d)|(?<=\w)['–-](?=\w))+"
+)
+_INTEGER = re.compile(r"(?a)[-+]?(?:\d{1,18}|\d{1,3}(?:,\d{3}){1,5})(?:\.0+)?")
+_NUMBER_WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+    sixteen seventeen eighteen nineteen twenty"""
+_NUMBERS = {word: str(value) for value, word in enumerate(re.findall(r"\w+", _NUMBER_WORDS))}
+_LARGE_NUMBER = re.compile(r"(?:thir|for|fif|six|seven|eigh|nine)ty\b|hundred|thousand|million|dozen|half|twenty-")
+_GAP = r"[^\w\ue000\ue001\n]*"
+_FILL = "final|correct|answer|option|choice|letter|the|an?|my|is|most|likely|probably|clearly|exactly|only|just|about"
+_FILLERS = rf"(?:\b(?:{_FILL})\b{_GAP})*"
+_MARKS = rf"(?P<marks>\ue000\ue001*(?:{_GAP}(?:\b(?:or|and|to)\b{_GAP}{_FILLERS})?\ue000\ue001*)*)"
+_HEAD = re.compile(rf"(?i){_GAP}{_FILLERS}{_MARKS}")
+_ALONE = re.compile(rf"(?im)^{_GAP}{_FILLERS}{_MARKS}{_GAP}$")
 _ANCHOR = re.compile(
-    r"(?:\bthe\s+)?(?:\b(?:final|correct|right|best|my)\s+)*\b(?:answer|option|choice)(?:\s+to\s[^.:\n]{0,80}?)?"
+    r"(?i)(?:\bthe\s+)?(?:\b(?:final|correct|right|best|my)\s+)*\b(?:answer|option|choice)(?:\s+to\s[^.:\n]{0,80}?)?"
     r"\s*(?:(?:\bis|\b(?:would|should|must)\s+be)(?![\w'])|[:=])[\s:]*"
-    r"|(?:答案|答え|正解|正确选项|정답)\s*(?:应该)?(?:是|为|為|は|은|:)+\s*|(?<!不)[选選][择擇]?(?=\s*\(?[A-Z])", re.IGNORECASE
-)  # fmt: skip
-_DENIED = re.compile(r"(?:\b(?:not|never|if|whether|wrong|incorrect)|n't)\b(?:(?!\bbut\b)[^.!?,;:\n])*\Z", re.IGNORECASE)
-_CONCLUSION = re.compile(
-    r"\b(?:so|therefore|thus|hence|choose|pick|select|think|go\s+with|it\s+is|it's)\b[\s:,]*"
-    r"(?:(?:it\s+is|it's|option|choice|letter)\s+)*\(?([A-Z])\)?[\s.!]*\Z", re.IGNORECASE
-)  # fmt: skip
-_SENTENCE_END = re.compile(r"(?<!\bSt)(?<!\bMr)(?<!\bDr)[.!?](?=[\s\"')]|\Z)|\n|,?\s+(?:because|since)\b", re.IGNORECASE)
-_STATEMENT = re.compile(
-    r"\s*(?:it|this|that|(?:the|its)\s[^.!?\n]{1,80}?)(?:\s+(?:is|are|was|reads|says|shows)|'s)\s+", re.IGNORECASE
-)  # fmt: skip
-_VERB = re.compile(r"\b(?:is|are|was|reads|says|shows)\b", re.IGNORECASE)
-
-_ARTICLES = frozenset(("a", "an", "the"))
-_FILLERS = frozenset(
-    "answer option choice letter final correct the my most likely probably clearly definitely exactly only just".split()
-)  # fmt: skip
-_CONNECTIVES = frozenset("because since as or and is given due based for".split())
-_NEGATIONS = frozenset("not no never neither nor without wrong incorrect cannot except instead rather".split())
-_NUMBER_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
-_NUMBERS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)}
-_OTHER_NUMBERS = frozenset("thirty forty fifty sixty seventy eighty ninety hundred thousand million dozen half".split())
+    r"|(?:答案|答え|正解|正确选项|정답)\s*(?:应该)?(?:是|为|為|は|은|:)+\s*|(?<!不)[选選][择擇]?(?=\s*\(?\ue000)"
+    r"|\b(?:so|therefore|thus|hence|choose|pick|select|think|go\s+with|it\s+is|it's)\b[\s:,]*"
+    rf"(?={_FILLERS}{_MARKS}[^\w\ue000\ue001]*\Z)"
+)
+# What takes an anchor back ("I don't think the answer is"), and what makes a mere mention no answer.
+_DENIED = re.compile(r"(?i)(?:\b(?:not|never|if|whether|wrong|incorrect)|n't)\b(?:(?!\bbut\b)[^.!?,;:\n])*\Z")
+_NEGATION = re.compile(r"(?i)\b(?:not?|never|neither|nor|without|wrong|incorrect|cannot|except)\b|n't\b|不|没")
+_SENTENCE_END = re.compile(r"(?i)(?<!\bSt)(?<!\bMr)(?<!\bDr)[.!?](?=[\s\"')]|\Z)|\n|(?<!\s),?\s+(?:because|since)\b")
+_VERB = r"(?:\b(?:is|are|was|reads|says|shows)|'s)\b"
+_STATEMENT = re.compile(rf"(?i)\s*(?:it|this|that|(?:the|its)\s(?:(?!{_VERB})[^.!?\n]){{1,80}})\s*{_VERB}(?!.*{_VERB})")
+_TIED = re.compile(r"\w-\.|\.-\w")
+_ONE = r"[^\W_぀-ヿ㐀-鿿가-힣]"  # Chinese, Japanese and Korean are compared by character
+_WORD = re.compile(rf"(?<!{_ONE})[-+]?\d+(?:[.,:/]\d+)*(?!{_ONE})|{_ONE}+(?:'{_ONE}+)*|[^\W_]|[$€£¥%°+#]")
+_EDGE = string.whitespace + "".join(set(string.punctuation) - set("$%+#-"))
 
 
 def error_grade() -> Grade:
-    """The verdict on an answer that never came: an error, which is no answer."""
+    """The verdict on an answer that never came, which is no answer."""
     return Grade(verdict="error", rule="error", answer=None, span=None, grader=GRADER)
 
 
 def grade(reply: str, *, answer: str, answer_kind: AnswerKind, choices: Sequence[str] = ()) -> Grade:
     """Verdict on a final message: correct, incorrect or unparsed.
 
-    answer: the gold; the letter for choices. Raises UsageError for a gold that no reply could match.
+    answer: the gold; its letter for choices. Raises UsageError for a gold that no reply could match.
     """
-    gold = _gold(answer, answer_kind, choices)
-    found = extract(reply, answer_kind, choices)
-    if answer_kind == "text" and (found is None or normal(found.answer) != gold):
-        whole = _trimmed(_blanked(reply), "whole", 0, len(reply))
-        found = whole if whole is not None and normal(whole.answer) == gold else found
+    text, gold = _blank(reply), _gold(answer, answer_kind, tuple(choices))
+    found = _read(text, answer_kind, tuple(choices))
+    if answer_kind == "text" and text.strip() and normal(text) == gold:
+        found = Extraction(" ".join(text.split()), "whole", (0, len(reply)))
     if found is None:
         return Grade(verdict="unparsed", rule="none", answer=None, span=None, grader=GRADER)
-    same = (normal(found.answer) if answer_kind == "text" else found.answer) == gold
-    verdict = "correct" if same else "incorrect"
+    verdict: Verdict = "correct" if normal(found.answer) == gold else "incorrect"
     return Grade(verdict=verdict, rule=found.rule, answer=found.answer, span=found.span, grader=GRADER)
-
-
-def _gold(answer: str, kind: AnswerKind, choices: Sequence[str]) -> str | tuple[str, ...]:
-    if kind == "text":
-        return normal(answer)
-    if kind == "choice":
-        letter = answer.strip().upper()
-        if len(letter) == 1 and letter in _letters(choices):
-            return letter
-        raise UsageError(f"answer {answer!r} is not the letter of a choice ({_letters(choices)}): give the letter")
-    numbers = [value for value, _, _ in _numbers(answer)]
-    if len(numbers) == 1 and numbers[0] is not None:
-        return numbers[0]
-    raise UsageError(f"answer {answer!r} is not one integer: give an integer, or the answer kind text")
 
 
 def extract(reply: str, answer_kind: AnswerKind, choices: Sequence[str] = ()) -> Extraction | None:
     """The one answer that the reply gives, or None. Without `choices` the letters A to H are valid."""
-    return _read(_blanked(reply), answer_kind, choices)
+    return _read(_blank(reply), answer_kind, tuple(choices))
 
 
 def normal(text: str) -> tuple[str, ...]:
-    """The words that count in a comparison: no case, punctuation, leading article or plural s."""
-    words = [token.norm for token in _tokens(unicodedata.normalize("NFKC", text).translate(_PLAIN))]
-    while len(words) > 1 and words[0] in _ARTICLES:
+    """The words that count in a comparison: without case, punctuation, leading articles and plural s."""
+    words = [word for word, _, _ in _words(unicodedata.normalize("NFKC", text).translate(_PLAIN))]
+    while len(words) > 1 and words[0] in ("a", "an", "the"):
         words.pop(0)
     return tuple(words) or (text.strip(),)
 
 
-def _blanked(reply: str) -> str:
+def _words(text: str) -> list[tuple[str, int, int]]:
+    found = ((match[0].casefold().replace("'", ""), *match.span()) for match in _WORD.finditer(text))
+    return [(w[:-1] if len(w) > 3 and w[-1] == "s" and w[-2] not in "sui" else w, a, b) for w, a, b in found]
+
+
+@lru_cache(maxsize=4096)
+def _gold(answer: str, kind: AnswerKind, choices: tuple[str, ...]) -> tuple[str, ...]:
+    found = None if kind == "text" else extract(answer, kind, choices)
+    if found is None and (kind != "text" or not answer.strip()):
+        raise UsageError(f"no reply can match the gold {answer!r} of kind {kind}: give a letter, integer or text")
+    return normal(found.answer if found else answer)
+
+
+def _letters(choices: Sequence[str]) -> str:
+    return string.ascii_uppercase[: len(choices) or 8]
+
+
+def _blank(reply: str) -> str:
     """The reply with everything that is no answer replaced by as many spaces."""
     text = reply.translate(_PLAIN)
-    for pattern in (_HIDDEN, _ORPHAN, _MARKUP):
+    for pattern in _BLANKED:
         text = pattern.sub(lambda match: " " * len(match[0]), text)
     return text
 
 
-def _read(text: str, kind: AnswerKind, choices: Sequence[str]) -> Extraction | None:
+def _read(text: str, kind: AnswerKind, choices: tuple[str, ...]) -> Extraction | None:
     for rule, pattern in _CONTAINERS:
-        matches = [match for match in pattern.finditer(text) if match[1].strip()]
-        if matches:
-            inner = [(_read(match[1], kind, choices), match.start(1)) for match in matches]
-            return _agreed([
-                found and Extraction(found.answer, rule, (found.span[0] + at, found.span[1] + at)) for found, at in inner
-            ])  # fmt: skip
-    scope = _Scope(text, choices)
-    for find in _RULES[kind]:
-        candidates = list(find(scope))
-        if candidates:
-            return _agreed(candidates)
-    return None
+        inner = [(m.start(1), _read(m[1], kind, choices)) for m in pattern.finditer(text) if m[1].strip()]
+        if inner:
+            return _agreed(rule, [(x.answer, at + x.span[0], at + x.span[1]) if x else (None, 0, 0) for at, x in inner])
+    rules = _text_rules(text) if kind == "text" else _mark_rules(text, kind, choices)
+    return next((_agreed(rule, found) for rule, found in rules if found), None)
 
 
-def _agreed(candidates: Sequence[Extraction | None]) -> Extraction | None:
-    """The last candidate if all say the same; a None among them is a contradiction in itself."""
-    readable = [found for found in candidates if found is not None]
-    same = len(readable) == len(candidates) and len({normal(found.answer) for found in readable}) == 1
-    return readable[-1] if same else None
+def _agreed(rule: str, found: Sequence[_Found]) -> Extraction | None:
+    """The last of the possible answers if all of them say the same."""
+    answer, start, end = found[-1]
+    same = len({value and normal(value) for value, _, _ in found}) == 1
+    return Extraction(answer, rule, (start, end)) if answer is not None and same else None
 
 
-def _letters(choices: Sequence[str]) -> str:
-    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices) or 8]
+def _anchors(text: str) -> list[re.Match[str]]:
+    return [m for m in _ANCHOR.finditer(text) if not _DENIED.search(text[max(m.start() - 60, 0) : m.start()])]
 
 
-def _tokens(text: str) -> list[_Token]:
-    return [_Token(match[0], _norm(match[0]), *match.span()) for match in _TOKEN.finditer(text)]
+def _mark_rules(text: str, kind: AnswerKind, choices: tuple[str, ...]) -> Iterator[tuple[str, list[_Found]]]:
+    """The rules for choices and integers, with what each finds."""
+    found = _numbers(text) if kind == "integer" else _named(text, choices)
+    negated = kind == "choice" and not (found and text[found[0][1] : found[0][2]].lower() in ("yes", "no"))
+    text, letters = _marked(text, found), _letters(choices)
+    capitals = ((m[0].upper(), m) for m in _LETTER.finditer(text) if kind == "choice")
+    lone = [(c if c in letters else None, *m.span()) for c, m in capitals if c in letters or m[0] == c]
+    text = _marked(text, lone)
+    marks = {start: (value, start, end) for value, start, end in (*found, *lone)}
+    heads = (_HEAD.match(text, anchor.end()) for anchor in _anchors(text))
+    for rule, matches in (("anchored", heads), ("alone", _ALONE.finditer(text))):
+        yield rule, [marks[at] for match in matches if match for at in range(*match.span("marks")) if at in marks]
+    # A letter somewhere in a sentence is no answer by itself: it opens the reply, or an option's text is there too.
+    opens = _HEAD.match(text, len(text) - len(text.lstrip()))
+    if (kind == "integer" or opens or any(value for value, _, _ in found)) and not (negated and _NEGATION.search(text)):
+        yield "only", list(marks.values())
 
 
-def _norm(word: str) -> str:
-    word = word.casefold().replace("'", "").replace("−", "-")
-    plural = len(word) > 3 and word[-1] == "s" and word[-2] not in "sui"
-    return word[:-1] if plural else word
+def _marked(text: str, found: Sequence[_Found]) -> str:
+    """The text with each span turned into a mark of the same length."""
+    chars = list(text)
+    for _, start, end in found:
+        chars[start:end] = "\ue000" + "\ue001" * (end - start - 1)
+    return "".join(chars)
+
+
+def _numbers(text: str) -> list[_Found]:
+    """Every number in digits or words; None for one that is not a plain integer up to twenty in words."""
+    found: list[_Found] = []
+    for match in _CHUNK.finditer(text):
+        word = match[0].lower()
+        digits = word.replace(",", "").split(".")[0] if _INTEGER.fullmatch(word) else _NUMBERS.get(word)
+        if digits or not re.search("[a-z_]", word) or _LARGE_NUMBER.match(word):
+            found.append((digits and str(int(digits)), *match.span()))
+    return found
+
+
+def _named(text: str, choices: tuple[str, ...]) -> list[_Found]:
+    """Every option named by its text, the longest where several fit; numbers if all options are numbers."""
+    options = _options(choices)
+    if options and all(_INTEGER.fullmatch(" ".join(name)) for name in options):
+        return [(options.get((value or "",)), start, end) for value, start, end in _numbers(text)]
+    found, words, at = list[_Found](), _words(text), 0
+    while at < len(words):
+        same = (n for n in options if n[0] == words[at][0] and n == tuple(w for w, _, _ in words[at : at + len(n)]))
+        name = next(same, words[at][:1])
+        start, end = words[at][1], words[at + len(name) - 1][2]
+        # A glyph is written as a capital unless it stands alone; "infra-red" is not red.
+        plain = end - start > 1 or len(words) == 1 or text[start] not in "abcdefghijklmnopqrstuvwxyzI"
+        if name in options and plain and not _TIED.search(text[max(start - 2, 0) : start] + "." + text[end : end + 2]):
+            found.append((options[name], start, end))
+        at += len(name)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _options(choices: tuple[str, ...]) -> dict[tuple[str, ...], str | None]:
+    """Letter of each option's words, the longest first; None for doubles. A text that is a valid letter is left out."""
+    letters, names = _letters(choices), [normal(choice) for choice in choices]
+    pairs = sorted(zip(names, letters, strict=False), key=lambda pair: -len(" ".join(pair[0])))
+    texts = [(name, letter) for name, letter in pairs if " ".join(name).upper() not in ("", *letters)]
+    return {name: letter if names.count(name) == 1 else None for name, letter in texts}
+
+
+def _text_rules(text: str) -> Iterator[tuple[str, list[_Found]]]:
+    """The rules for open text, with what each finds."""
+    anchors, found = _anchors(text), []
+    for anchor, limit in zip(anchors, [*(after.start() for after in anchors[1:]), len(text)], strict=False):
+        end = stop.start() if (stop := _SENTENCE_END.search(text, anchor.end(), limit)) else limit
+        found += _phrase(text, anchor.end(), end, 2 * FEW_WORDS)
+    yield "anchored", found
+    yield "only", _phrase(text, 0, len(text), FEW_WORDS)
+
+
+def _phrase(text: str, start: int, end: int, words: int) -> list[_Found]:
+    """The one short phrase between two positions, without "it is" in front and punctuation around; or nothing."""
+    start = statement.end() if (statement := _STATEMENT.match(text, start, end)) else start
+    start = end - len(text[start:end].lstrip(_EDGE + "%"))
+    end = start + len(text[start:end].rstrip(_EDGE + "-$"))
+    few = start < end and len(text[start:end].split()) <= words and not _SENTENCE_END.search(text, start, end)
+    return [(" ".join(text[start:end].split()), start, end)] if few else []

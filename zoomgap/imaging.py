@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from zoomgap.errors import ImageError, UsageError
@@ -69,9 +68,9 @@ def _check_size(name: str, size: Size) -> None:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
-        raise ImageError(f"an image with 32-bit pixels (mode {image.mode}) has no known range: save it with 8 or 16 bits")
+        raise ImageError(f"an image of 32-bit pixels (mode {image.mode}) has no known range: save it with 8 or 16 bits")
     if image.mode.startswith("I;16"):
-        rgb = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        rgb = image.convert("I").point(lambda value: value * (1 / 256)).convert("RGB")
     elif image.has_transparency_data:
         layer = image.convert("RGBA")
         rgb = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -136,10 +135,11 @@ def snap(box: Box, size: Size, min_side: float = 1) -> Box:
 
     A box with a side under min_side grows about its centre, aspect kept, until that side has it; edges are rounded
     outwards; a box over the edge is shifted inside, one larger than the image is clamped; a box over 200 times as long
-    as wide is widened. Applying it twice changes nothing. Raises ImageError for coordinates that are not finite.
+    as wide is widened. Applying it twice changes nothing. Raises ImageError for coordinates that are not finite, or
+    beyond any image.
     """
-    if not all(map(math.isfinite, box.as_list())):
-        raise ImageError(f"box {box.as_list()} has a coordinate that is not finite: give four numbers")
+    if not all(abs(value) <= 1e9 for value in box.as_list()):
+        raise ImageError(f"box {box.as_list()} has a coordinate that no image has: give four pixel coordinates")
     left, right = sorted((box.x1, box.x2))
     top, bottom = sorted((box.y1, box.y2))
     short = min(max(right - left, 1), max(bottom - top, 1))

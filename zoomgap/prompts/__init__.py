@@ -1,0 +1,49 @@
+"""Every text that a model is shown by zoomgap. A run names them all by one fingerprint.
+
+Templates are the *.txt files here (str.format fields, the last line break left out), tools the *.json files. The
+embedded model was trained on the question's exact layout: change it and the model has to be trained anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from zoomgap.records import AnswerKind, digest
+
+
+@cache
+def templates() -> Mapping[str, str]:
+    """File name -> text of every template and tool."""
+    files = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".txt", ".json"))
+    return {path.name: path.read_text(encoding="utf-8").removesuffix("\n") for path in files}
+
+
+def render(name: str, /, **values: object) -> str:
+    """The template `name` with its fields filled in. Raises KeyError for an unknown template or a missing field."""
+    return templates()[f"{name}.txt"].format(**values)
+
+
+@cache
+def tool(name: str) -> Mapping[str, Any]:
+    """A tool's JSON schema in the OpenAI form."""
+    schema: Mapping[str, Any] = json.loads(templates()[f"{name}.json"])
+    return schema
+
+
+def question(text: str, *, choices: Sequence[str] = (), answer_kind: AnswerKind = "text", suffix: bool = True) -> str:
+    """A question as every arm puts it: its choices on one line, then with `suffix` a line on the answer's form."""
+    if choices:
+        options = " ".join(f"{chr(ord('A') + place)}) {choice}" for place, choice in enumerate(choices))
+        asked = render("question_choices", question=text, options=options)
+    else:
+        asked = render("question", question=text)
+    return f"{asked}\n{render(f'suffix_{answer_kind}')}" if suffix else asked
+
+
+def fingerprint() -> str:
+    """sha256 (hex) over every template and tool."""
+    return digest(dict(templates()))
