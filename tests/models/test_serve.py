@@ -1,0 +1,91 @@
+"""The endpoint client against a real server, `transformers serve`, beside the same checkpoint in process."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from zoomgap.errors import ModelError
+from zoomgap.models.local import LocalModel
+from zoomgap.models.openai_api import EndpointModel
+from zoomgap.records import Image, Message, Request, Sampling, Text, ToolCall
+
+pytest.importorskip("fastapi", reason="transformers serve needs zoomgap[serve]")
+
+TOOL = {"type": "function", "function": {"name": "zoom_in", "parameters": {"type": "object", "properties": {}}}}
+VIEW, CROP = Image("a" * 64, 96, 64), Image("b" * 64, 64, 64)
+
+
+def load_image(sha: str) -> bytes:
+    size = {VIEW.sha256: (64, 96, 3), CROP.sha256: (64, 64, 3)}[sha]
+    stream = io.BytesIO()
+    PILImage.fromarray(np.random.default_rng(len(sha)).integers(0, 256, size, dtype=np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def endpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log.txt"
+    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve"]
+    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [*command, str(tiny_checkpoint), *options],
+            stdout=stream, stderr=stream, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 300
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except (urllib.error.URLError, TimeoutError):
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def test_a_served_checkpoint_answers_as_in_process(endpoint, tiny_checkpoint):
+    sampling = Sampling(max_tokens=12)
+    plain = Request(messages=(Message(role="user", content=(VIEW, Text("what?"))),), sampling=sampling)
+    tools = Request(messages=plain.messages, tools=(TOOL,), sampling=sampling)
+    turns = Request(
+        messages=(
+            *plain.messages,
+            Message(role="assistant", tool_calls=(ToolCall("1", "zoom_in", '{"bbox_2d": [1, 2, 3, 4]}'),)),
+            Message(role="tool", content=(Text("image 1"),), tool_call_id="1"),
+            Message(role="user", content=(CROP, Text("image 1"))),
+        ),
+        tools=(TOOL,),
+        sampling=sampling,
+    )
+    served = EndpointModel(endpoint, str(tiny_checkpoint), load_image)
+    local = LocalModel(tiny_checkpoint, load_image)
+    for request in (plain, tools, turns):
+        there, here = await asyncio.gather(served.reply(request), local.reply(request))
+        assert there.usage.prompt_tokens == here.usage.prompt_tokens
+        if local.dtype == "float32":
+            assert there.text.strip() == here.text.strip()
+    with pytest.raises(ModelError, match="400"):
+        await EndpointModel(endpoint, "another", load_image).reply(plain)
+    await served.aclose()
+    await local.aclose()

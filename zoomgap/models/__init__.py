@@ -1,0 +1,1 @@
+"""Models that look at images and answer: the protocol, three implementations and a catalog of known families."""
