@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from zoomgap import imaging
+from zoomgap.agents import Settings, answer, check_arm
+from zoomgap.agents.context import CACHED_PIXELS, DecodedImages
+from zoomgap.errors import ImageError, ModelError, UsageError
+from zoomgap.models.scripted import ScriptedModel
+from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Size, Text, Usage
+
+
+async def once(world, arm, reply="B", **settings):
+    model = ScriptedModel([reply])
+    trajectory = await answer(arm, world.sample, world.context(model, **settings), run="r", attempt=0, invocation="i")
+    return trajectory, model.history[0]
+
+
+def picture(request) -> Image:
+    (part,) = (part for part in request.messages[-1].content if isinstance(part, Image))
+    return part
+
+
+@pytest.mark.parametrize("arm", ARMS)
+async def test_every_arm_asks_the_same_text_and_stores_what_it_shows(world, arm):
+    trajectory, request = await once(world, arm, Reply(text="B", usage=Usage(prompt_tokens=7)), suffix=False)
+    assert (trajectory.stop_reason, trajectory.text, trajectory.prompt_tokens) == ("answered", "B", 7)
+    assert (trajectory.run, trajectory.sample, trajectory.invocation) == ("r", "s1", "i")
+    assert request.messages[-1].content[-1] == Text("What letter is on the red star?\nA) E B) F C) H D) K")
+    assert bool(request.tools) == arm.startswith("agent")
+    shown = picture(request)
+    assert imaging.open_image(world.images[shown.sha256]).size == (shown.width, shown.height)
+    assert trajectory.pixels_sent == shown.width * shown.height
+
+
+async def test_sizes_of_what_arms_show(world):
+    sizes = {}
+    for arm in ARMS:
+        shown = picture((await once(world, arm))[1])
+        sizes[arm] = Size(shown.width, shown.height)
+    view = imaging.fit_size(world.sample.size, 65_536, 32)
+    assert sizes["direct"] == sizes["no-image"] == sizes["agent"] == sizes["agent-lowres"] == view
+    assert sizes["region"] == sizes["region-lowres"] == Size(128, 128)
+
+
+async def test_no_image_is_flat_and_region_lowres_has_no_new_pixels(world):
+    spread = {}
+    for arm in ("no-image", "region", "region-lowres"):
+        spread[arm] = world.pixels(picture((await once(world, arm))[1]).sha256).std()
+    assert spread["no-image"] == 0
+    assert spread["region"] > 5 * spread["region-lowres"]
+
+
+async def test_direct_and_agent_start_from_the_same_bytes(world):
+    assert picture((await once(world, "direct"))[1]) == picture((await once(world, "agent"))[1])
+
+
+async def test_regions_need_evidence(world):
+    bare = replace(world.sample, evidence=())
+    for arm in ("region", "region-lowres"):
+        with pytest.raises(UsageError, match="sample 's1'"):
+            await answer(arm, bare, world.context(ScriptedModel([])), run="r", attempt=0, invocation="i")
+    check_arm("direct", [bare])
+    with pytest.raises(UsageError, match="arm 'oracle' is not known"):
+        check_arm("oracle", [])
+
+
+async def test_a_model_error_is_no_answer(world):
+    for arm in ("direct", "agent"):
+        trajectory, request = await once(world, arm, ModelError("it is down"))
+        assert (trajectory.stop_reason, trajectory.text, trajectory.error) == ("endpoint_error", "", "it is down")
+        assert trajectory.steps[0].request == request
+
+
+async def test_an_image_that_is_lost_is_not_the_models_fault(world):
+    world.images[world.sample.image] = b"no image"
+    with pytest.raises(ImageError):
+        await once(world, "direct")
+
+
+async def test_confidence_is_the_mean_probability_of_the_tokens(world):
+    known = Reply(text="B", token_logprobs=(math.log(0.5), math.log(0.125)))
+    assert (await once(world, "direct", known))[0].steps[0].confidence == pytest.approx(0.25)
+    assert (await once(world, "direct", Reply(text="B", token_logprobs=())))[0].steps[0].confidence is None
+    assert (await once(world, "direct"))[0].steps[0].confidence is None
+
+
+async def test_a_cut_reply_is_marked(world):
+    trajectory, _ = await once(world, "direct", Reply(text="B and", finish_reason="length"))
+    assert trajectory.stop_reason == "context"
+
+
+async def test_text_that_utf8_cannot_hold_is_mended(world):
+    assert (await once(world, "direct", "B\ud800"))[0].text == "B?"
+
+
+def test_settings_are_those_of_the_run():
+    spec = RunSpec(
+        benchmark="b", benchmark_sha256="0", arm="agent", model="m", sampling=Sampling(max_tokens=9), view_pixels=4096,
+        crop_pixels=1024, factor=28, max_zooms=1, image_return="tool", convention="absolute", suffix=False,
+    )  # fmt: skip
+    settings = Settings.of(spec)
+    shared = [name for name in Settings.__slots__ if name != "logprobs"]
+    assert {name: getattr(settings, name) for name in shared} == {name: getattr(spec, name) for name in shared}
+    assert settings.logprobs is None
+    assert Settings.of(replace(spec, weights="ab")).logprobs == 0
+
+
+def test_decoded_images_are_kept_up_to_a_limit():
+    loaded: list[str] = []
+    big = imaging.encode(imaging.grey(Size(4000, CACHED_PIXELS // 2 // 4000)))
+    images = DecodedImages()
+
+    def load(sha256: str) -> bytes:
+        loaded.append(sha256)
+        return big
+
+    for sha256 in ("a", "b", "a", "c", "a", "b"):
+        images.get(sha256, load)
+    assert loaded == ["a", "b", "c", "b"]

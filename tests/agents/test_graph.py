@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import jinja2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zoomgap import prompts
+from zoomgap.agents import answer
+from zoomgap.agents.graph import MAX_BAD_CALLS
+from zoomgap.distill.micro_model import CHAT_TEMPLATE
+from zoomgap.errors import ModelError
+from zoomgap.models.base import request_body
+from zoomgap.models.scripted import ScriptedModel
+from zoomgap.records import Box, Image, Reply, Request, Size, Text, ToolCall, Trajectory
+
+BAD = "<tool_call>nothing</tool_call>"
+
+
+async def zoom(world, script, arm="agent", **settings) -> tuple[Trajectory, list[Request]]:
+    model = ScriptedModel(script)
+    trajectory = await answer(arm, world.sample, world.context(model, **settings), run="r", attempt=0, invocation="i")
+    return trajectory, model.history
+
+
+def texts(message) -> list[str]:
+    return [part.text for part in message.content if isinstance(part, Text)]
+
+
+async def test_no_call_is_an_answer(world):
+    trajectory, (request,) = await zoom(world, ["B"])
+    assert (trajectory.stop_reason, trajectory.text, trajectory.turns, trajectory.zooms) == ("answered", "B", 1, 0)
+    assert request.tools == (prompts.tool("zoom_in"),)
+    assert request.tool_choice == "auto"
+    (message,) = request.messages
+    assert [type(part) for part in message.content] == [Image, Text]
+
+
+async def test_nested_zooms_and_what_their_steps_say(world, call):
+    script = [call(500, 500, 750, 750), "closer " + call(0, 0, 500, 500), call(0, 0, 500, 500, image=0), "B"]
+    trajectory, history = await zoom(world, script)
+    assert trajectory.stop_reason == "answered"
+    assert [step.box for step in trajectory.steps] == [
+        Box(400, 300, 600, 450), Box(400, 300, 500, 375), Box(0, 0, 400, 300), None,
+    ]  # fmt: skip
+    assert [step.frame for step in trajectory.steps] == [0, 1, 0, None]
+    second = trajectory.steps[1]
+    assert second.box_written == (0, 0, 500, 500)
+    assert (second.convention, second.label, second.text) == ("relative_1000", "red star", script[1])
+    assert second.tool_ms is not None
+    assert [step.request for step in trajectory.steps] == history
+    shown = [part for part in history[-1].messages[-1].content if isinstance(part, Image)]
+    assert shown == [trajectory.steps[2].observation]
+    assert texts(history[2].messages[4 - 1]) == ["image 1"]
+    assert texts(history[2].messages[4]) == ["closer"]
+
+
+async def test_the_conversation_is_the_one_that_the_embedded_model_was_trained_on(world, call):
+    _, history = await zoom(world, [call(340, 200, 420, 280), "B"])
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    body = request_body(history[-1], "micro")
+    image = "<|vision_start|><|image_pad|><|vision_end|>"
+    rendered = environment.from_string(CHAT_TEMPLATE).render(
+        messages=body["messages"], tools=body["tools"], add_generation_prompt=True
+    )
+    assert rendered == (
+        "<|im_start|>system\nzoom_in(label, bbox_2d, image)<|im_end|>\n"
+        f"<|im_start|>user\n{image}What letter is on the red star?\nA) E B) F C) H D) K<|im_end|>\n"
+        f"<|im_start|>assistant\n{call(340, 200, 420, 280)}<|im_end|>\n"
+        "<|im_start|>tool\nimage 1<|im_end|>\n"
+        f"<|im_start|>user\n{image}image 1<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+async def test_the_budget_forces_an_answer_to_the_same_request(world, call):
+    script = [call(0, 0, 500, 500), call(0, 0, 500, 500), "B"]
+    trajectory, history = await zoom(world, script, max_zooms=1)
+    assert (trajectory.stop_reason, trajectory.text, trajectory.zooms) == ("budget", "B", 1)
+    assert "used up" in (trajectory.steps[1].error or "")
+    free, forced = history[-2:]
+    assert (free.tool_choice, forced.tool_choice) == ("auto", "none")
+    assert forced.tools == free.tools
+    assert forced.messages[:-1] == free.messages[:-1]
+    assert forced.messages[-1].content == (*free.messages[-1].content, Text("\nAnswer now."))
+
+
+async def test_a_model_that_will_not_answer_leaves_no_text(world, call):
+    trajectory, _ = await zoom(world, lambda request: call(0, 0, 500, 500), max_zooms=0)
+    assert (trajectory.stop_reason, trajectory.text, trajectory.turns) == ("budget", "", 2)
+
+
+async def test_the_same_box_is_answered_with_a_warning_then_the_answer_is_forced(world, call):
+    first, again = call(100, 100, 500, 500), call(101, 100, 500, 501, image=0)
+    trajectory, history = await zoom(world, [first, again, again, "B"], max_zooms=9)
+    assert (trajectory.stop_reason, trajectory.text, trajectory.zooms) == ("repeated_box", "B", 1)
+    warning = history[2].messages[-1]
+    assert warning.role == "tool"
+    assert "image 1" in texts(warning)[0]
+    assert history[3].tool_choice == "none"
+    assert trajectory.steps[1].observation is None
+
+
+async def test_the_same_numbers_in_another_frame_are_another_box(world, call):
+    trajectory, _ = await zoom(world, [call(100, 100, 700, 700), call(100, 100, 700, 700), "B"])
+    assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 2)
+
+
+async def test_bad_calls_are_explained_twice_then_the_answer_is_forced(world, call):
+    outside = call(1200, 1200, 1300, 1300)
+    trajectory, history = await zoom(world, [BAD, outside, BAD, "B"])
+    assert (trajectory.stop_reason, trajectory.text, trajectory.zooms) == ("unparsable_call", "B", 0)
+    assert len([step for step in trajectory.steps if step.error]) == MAX_BAD_CALLS + 1
+    assert trajectory.steps[1].box_written == (1200, 1200, 1300, 1300)
+    first, second = (m for m in history[-1].messages if m.role == "tool")
+    assert "could not be read" in texts(first)[0]
+    assert "outside image 0" in texts(second)[0]
+    asked = next(message for message in history[-1].messages if message.role == "user")
+    assert texts(asked)[-1] == "\nAnswer now."
+
+
+async def test_a_bad_call_can_be_mended(world, call):
+    trajectory, history = await zoom(world, [BAD, call(0, 0, 500, 500), "B"])
+    assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 1)
+    for message in history[-1].messages:
+        for past in message.tool_calls:
+            assert isinstance(json.loads(past.arguments), dict)
+
+
+async def test_only_the_first_of_several_calls_is_carried_out(world):
+    calls = tuple(ToolCall(f"id{k}", "zoom_in", f'{{"bbox_2d": [{k}00, 0, 900, 900]}}') for k in range(3))
+    trajectory, history = await zoom(world, [Reply(text="", tool_calls=calls), "B"])
+    assert trajectory.zooms == 1
+    assert trajectory.steps[0].tool_call == calls[0]
+    assistant, *answers, shown = history[-1].messages[1:]
+    assert assistant.tool_calls == calls
+    assert [message.tool_call_id for message in answers] == ["id0", "id1", "id2"]
+    assert [texts(message)[0] for message in answers] == ["image 1"] + ["Not carried out: one call at a time."] * 2
+    assert shown.role == "user"
+
+
+async def test_calls_without_an_id_get_unlike_ones(world, call):
+    _, history = await zoom(world, [call(0, 0, 500, 500), call(0, 0, 500, 500), "B"])
+    ids = [past.id for message in history[-1].messages for past in message.tool_calls]
+    assert len(set(ids)) == 2
+    assert ids == [message.tool_call_id for message in history[-1].messages if message.role == "tool"]
+
+
+async def test_a_crop_can_go_back_in_the_tool_message(world, call):
+    _, history = await zoom(world, [call(0, 0, 500, 500), "B"], image_return="tool")
+    last = history[-1].messages[-1]
+    assert last.role == "tool"
+    assert [type(part) for part in last.content] == [Image, Text]
+
+
+async def test_a_model_error_keeps_the_steps_before_it(world, call):
+    trajectory, _ = await zoom(world, [call(0, 0, 500, 500), ModelError("it is down")])
+    assert (trajectory.stop_reason, trajectory.text, trajectory.error) == ("endpoint_error", "", "it is down")
+    assert [step.error for step in trajectory.steps] == [None, "it is down"]
+    assert trajectory.zooms == 1
+
+
+async def test_a_cut_reply_is_marked(world):
+    trajectory, _ = await zoom(world, [Reply(text="The letter", finish_reason="length")])
+    assert (trajectory.stop_reason, trajectory.text) == ("context", "The letter")
+
+
+async def test_absolute_boxes_count_in_pixels_of_the_image_as_received(world, call):
+    reply = Reply(text=call(64, 48, 128, 96), image_sizes=(Size(128, 96),))
+    trajectory, _ = await zoom(world, [reply, "B"], convention="absolute")
+    assert trajectory.steps[0].box == Box(400, 300, 800, 600)
+
+
+async def test_only_models_that_were_not_trained_for_it_are_told_about_the_tool(world):
+    _, (trained,) = await zoom(world, ["B"], suffix=False)
+    _, (told,) = await zoom(world, ["B"], suffix=True)
+    assert [message.role for message in trained.messages] == ["user"]
+    assert [message.role for message in told.messages] == ["system", "user"]
+    assert texts(told.messages[1])[0].endswith("letter only.")
+
+
+async def test_lowres_crops_differ_in_their_pixels_only(world, call):
+    script = [call(250, 250, 500, 500), call(0, 0, 500, 500), "B"]
+    sharp, sharp_history = await zoom(world, script, "agent")
+    coarse, coarse_history = await zoom(world, script, "agent-lowres")
+    for mine, other in zip(sharp.steps, coarse.steps, strict=True):
+        assert (mine.box, mine.label, mine.text) == (other.box, other.label, other.text)
+        if mine.observation and other.observation:
+            assert (mine.observation.width, mine.observation.height) == (
+                other.observation.width,
+                other.observation.height,
+            )
+            # The original is a checkerboard of single pixels: reduced to the view it is flat grey.
+            assert world.pixels(mine.observation.sha256).std() > 5 * world.pixels(other.observation.sha256).std()
+    for mine, other in zip(sharp_history[-1].messages, coarse_history[-1].messages, strict=True):
+        assert texts(mine) == texts(other)
+
+
+async def test_each_attempt_has_its_own_seed(world):
+    model = ScriptedModel(["B", "B"])
+    for attempt in (0, 3):
+        await answer("agent", world.sample, world.context(model), run="r", attempt=attempt, invocation="i")
+    assert [request.sampling.seed for request in model.history] == [0, 3]
+
+
+coordinate = st.integers(-100, 1100)
+written_call = st.builds(
+    lambda numbers, image: json.dumps({"name": "zoom_in", "arguments": {"bbox_2d": numbers, "image": image}}),
+    st.lists(coordinate, min_size=3, max_size=5),
+    st.none() | st.integers(-1, 4),
+).map("<tool_call>{}</tool_call>".format)
+same_call = st.just('<tool_call>{"arguments": {"bbox_2d": [100, 100, 900, 900], "image": 0}}</tool_call>')
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(replies=st.lists(st.just(BAD) | same_call | written_call, min_size=1, max_size=12), zooms=st.integers(0, 4))
+def test_no_script_escapes_the_budget(world, replies, zooms):
+    """Whatever the model writes, and it never answers: few requests, at most the zooms allowed, a stop reason."""
+    turn = iter(range(10_000))
+    trajectory, history = asyncio.run(
+        zoom(world, lambda request: replies[next(turn) % len(replies)], max_zooms=zooms)
+    )
+    assert trajectory.stop_reason in ("budget", "repeated_box", "unparsable_call")
+    assert trajectory.zooms <= zooms
+    assert len(history) <= zooms + MAX_BAD_CALLS + 3
+    assert [request.tool_choice for request in history] == ["auto"] * (len(history) - 1) + ["none"]
+
+
+@pytest.mark.parametrize("zooms", [0, 1, 5])
+async def test_the_longest_way_ends(world, call, zooms):
+    looks = [call(k * 150, 0, k * 150 + 140, 900, image=0) for k in range(zooms)]
+    repeat = [call(0, 0, 140, 900, image=0)] if zooms else []
+    trajectory, history = await zoom(world, [*looks[:1], BAD, BAD, *repeat, *looks[1:], BAD, "B"], max_zooms=zooms)
+    expected = "budget" if zooms else "budget"
+    assert trajectory.stop_reason == expected
+    assert trajectory.zooms == zooms
+    if zooms:
+        assert len(history) == zooms + MAX_BAD_CALLS + 3

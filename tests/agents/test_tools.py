@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from zoomgap import imaging
+from zoomgap.agents import tools
+from zoomgap.records import Box, Convention, Frame, Size, ToolCall
+
+WHOLE = Frame(0, Size(256, 192), Box(0, 0, 800, 600))
+CROP = Frame(1, Size(128, 96), Box(200, 150, 400, 300))
+SIZE = Size(800, 600)
+CONVENTIONS: tuple[Convention, ...] = ("relative_1000", "relative_1", "absolute", "relative_1000_yx")
+
+
+def written_as(box: Box, frame: Frame, convention: Convention) -> list[float]:
+    """The inverse of to_frame: a box in pixels of the frame's image, as a model of that convention writes it."""
+    x1, y1, x2, y2 = box.as_list()
+    w, h = frame.size.width, frame.size.height
+    if convention == "absolute":
+        return [x1, y1, x2, y2]
+    unit = 1 if convention == "relative_1" else 1000
+    numbers = [x1 / w * unit, y1 / h * unit, x2 / w * unit, y2 / h * unit]
+    return [numbers[i] for i in (1, 0, 3, 2)] if convention == "relative_1000_yx" else numbers
+
+
+def carry_out(arguments: object, convention: Convention = "relative_1000") -> Box:
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    call = tools.read_call(ToolCall("", "zoom_in", text), (WHOLE, CROP), convention)
+    return tools.place(call.written, (WHOLE, CROP)[call.frame], SIZE, convention)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("not json", "could not be read"),
+        ("[1, 2, 3, 4]", "could not be read"),
+        ("", "could not be read"),
+        ({}, "four numbers"),
+        ({"bbox_2d": None}, "four numbers"),
+        ({"bbox_2d": "1, 2, 3, 4"}, "four numbers"),
+        ({"bbox_2d": [1, 2, 3]}, "four numbers"),
+        ({"bbox_2d": [1, 2, 3, 4, 5]}, "four numbers"),
+        ({"bbox_2d": [[100, 100], [200, 200]]}, "four numbers"),
+        ({"bbox_2d": [100, 100, 200, "200"]}, "four numbers"),
+        ({"bbox_2d": [100, 100, 200, True]}, "four numbers"),
+        ({"bbox_2d": [100, 100, 200, math.nan]}, "four numbers"),
+        ({"bbox_2d": [100, 100, 200, math.inf]}, "four numbers"),
+        ({"bbox_2d": [100, 100, 200, 10**400]}, "four numbers"),
+        ('{"bbox_2d": [100, 100, 200, ' + "9" * 5000 + "]}", "could not be read"),
+        ({"bbox_2d": [400, 100, 200, 300]}, "turned around"),
+        ({"bbox_2d": [100, 300, 200, 100]}, "turned around"),
+        ({"bbox_2d": [100, 100, 100, 300]}, "empty"),
+        ({"bbox_2d": [1100, 100, 1200, 300]}, "outside image 1"),
+        ({"bbox_2d": [-300, 100, -200, 300]}, "outside image 1"),
+        ({"bbox_2d": [0.1, 0.2, 0.3, 0.4]}, "no number over 1"),
+        ({"bbox_2d": [100, 100, 200, 200], "image": 2}, "images are 0 to 1"),
+        ({"bbox_2d": [100, 100, 200, 200], "image": -1}, "images are 0 to 1"),
+        ({"bbox_2d": [100, 100, 200, 200], "image": True}, "images are 0 to 1"),
+        ({"bbox_2d": [100, 100, 200, 200], "image": "\ud800"}, "images are 0 to 1"),
+    ],
+)
+def test_a_bad_call_gets_a_sentence(arguments, sentence):
+    with pytest.raises(tools.BadCall, match=sentence) as caught:
+        carry_out(arguments)
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode()
+
+
+def test_another_tool_is_named():
+    with pytest.raises(tools.BadCall, match="no tool crop"):
+        tools.read_call(ToolCall("", "crop", '{"bbox_2d": [1, 2, 3, 4]}'), (WHOLE,), "relative_1000")
+
+
+def test_the_latest_image_is_meant_unless_another_is_named():
+    corner = [0, 0, 500, 500]
+    assert carry_out({"bbox_2d": corner}) == Box(200, 150, 300, 225)
+    assert carry_out({"bbox_2d": corner, "image": None}) == Box(200, 150, 300, 225)
+    assert carry_out({"bbox_2d": corner, "image": 0}) == Box(0, 0, 400, 300)
+
+
+def test_a_label_that_is_no_text_is_left_out():
+    for label in (None, 3, ["star"]):
+        arguments = json.dumps({"label": label, "bbox_2d": [1, 2, 3, 4]})
+        assert tools.read_call(ToolCall("", "zoom_in", arguments), (WHOLE,), "relative_1000").label is None
+
+
+def test_a_box_over_the_edge_is_clamped_to_its_frame():
+    assert carry_out({"bbox_2d": [-500, -500, 500, 500]}) == Box(200, 150, 300, 225)
+    assert carry_out({"bbox_2d": [500, 500, 1500, 9000]}) == Box(300, 225, 400, 300)
+
+
+def test_a_tiny_box_grows_to_the_smallest_crop():
+    box = carry_out({"bbox_2d": [500, 500, 501, 501], "image": 0})
+    assert tools.MIN_SIDE <= min(box.width, box.height) <= max(box.width, box.height) <= tools.MIN_SIDE + 2
+    assert box.covers(Box(400, 300, 400.8, 300.6)) == pytest.approx(1)
+
+
+def test_a_small_image_is_cut_whole():
+    frame = Frame(0, Size(32, 32), Box(0, 0, 20, 24))
+    assert tools.place([1, 1, 3, 3], frame, Size(20, 24), "absolute") == Box(0, 0, 20, 24)
+
+
+@pytest.mark.parametrize(
+    ("convention", "written"),
+    [
+        ("relative_1000", [250, 500, 500, 750]),
+        ("relative_1", [0.25, 0.5, 0.5, 0.75]),
+        ("absolute", [64, 96, 128, 144]),
+        ("relative_1000_yx", [500, 250, 750, 500]),
+    ],
+)
+def test_conventions(convention, written):
+    assert tools.place(written, WHOLE, SIZE, convention) == Box(200, 300, 400, 450)
+
+
+def test_absolute_pixels_are_those_of_the_image_as_received():
+    received = Size(512, 384)
+    assert tools.place([128, 192, 256, 288], WHOLE, SIZE, "absolute", received) == Box(200, 300, 400, 450)
+    assert tools.place([250, 500, 500, 750], WHOLE, SIZE, "relative_1000", received) == Box(200, 300, 400, 450)
+
+
+def test_the_model_is_told_its_own_convention():
+    assert "y1, x1, y2, x2 from 0 to 1000" in tools.system_text("relative_1000_yx", 3)
+    assert "at most 2 times" in tools.system_text("relative_1", 2)
+    example = tools.system_text("relative_1", 2).split("<tool_call>")[1].split("</tool_call>")[0]
+    assert json.loads(example)["arguments"]["bbox_2d"] == [0.25, 0.5, 0.5, 0.75]
+
+
+sides = st.integers(40, 3000)
+
+
+@st.composite
+def parts(draw, size: Size) -> Box:
+    """Whole-pixel boxes inside an image, at least MIN_SIDE a side."""
+    x1 = draw(st.integers(0, size.width - tools.MIN_SIDE))
+    y1 = draw(st.integers(0, size.height - tools.MIN_SIDE))
+    return Box(
+        x1,
+        y1,
+        draw(st.integers(x1 + tools.MIN_SIDE, size.width)),
+        draw(st.integers(y1 + tools.MIN_SIDE, size.height)),
+    )
+
+
+def frame_of(index: int, box: Box, budget: int) -> Frame:
+    shown = Size(int(box.width), int(box.height))
+    return Frame(index, imaging.fit_size(shown, budget, 32, min_pixels=budget), box)
+
+
+@given(st.data(), sides, sides, st.sampled_from(CONVENTIONS))
+def test_a_box_of_a_nested_frame_comes_back_as_pixels_of_the_original(data, width, height, convention):
+    """Any part of the original that two nested frames show is asked for and taken, to a pixel, whatever the convention."""
+    size = Size(width, height)
+    outer = data.draw(parts(size))
+    inner = data.draw(parts(Size(int(outer.width), int(outer.height)))).shifted(outer.x1, outer.y1)
+    wanted = data.draw(parts(Size(int(inner.width), int(inner.height)))).shifted(inner.x1, inner.y1)
+    assume(all(max(b.width, b.height) < 100 * min(b.width, b.height) for b in (outer, inner, wanted)))
+    for frame in (frame_of(0, outer, 65_536), frame_of(1, inner, 16_384)):
+        written = written_as(frame.from_original(wanted), frame, convention)
+        assume(convention == "relative_1" or max(written) > 1)
+        taken = tools.place(written, frame, size, convention)
+        assert all(abs(a - b) <= 1 for a, b in zip(taken.as_list(), wanted.as_list(), strict=True))
+
+
+numbers = st.floats(-2000, 3000) | st.integers(-2000, 3000)
+
+
+@given(st.lists(numbers, min_size=4, max_size=4), sides, sides, st.sampled_from(CONVENTIONS), st.data())
+def test_whatever_is_asked_for_is_a_crop_inside_the_original_or_refused(written, width, height, convention, data):
+    size = Size(width, height)
+    shown = data.draw(parts(size))
+    assume(max(shown.width, shown.height) < 100 * min(shown.width, shown.height))
+    frame = frame_of(1, shown, 16_384)
+    try:
+        taken = tools.place(written, frame, size, convention)
+    except tools.BadCall:
+        return
+    assert taken == imaging.snap(taken, size, tools.MIN_SIDE)
+    assert min(taken.width, taken.height) >= tools.MIN_SIDE
+    inside = tools.to_frame(written, frame, convention).clamped(frame.size.width, frame.size.height)
+    assert taken.covers(frame.to_original(inside)) == pytest.approx(1, abs=1e-6)

@@ -1,0 +1,147 @@
+"""What every arm works with: the model, the images and the settings of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import PIL.Image
+
+from zoomgap import imaging
+from zoomgap.agents.dialects import storable
+from zoomgap.errors import ModelError
+from zoomgap.models.base import LoadImage, VisionModel
+from zoomgap.records import Convention, Image, ImageInfo, ImageReturn, Reply, Request, RunSpec, Sampling, Size, Step
+
+SaveImage = Callable[[bytes, str, Size], ImageInfo]
+"""Encoded bytes, media type and size -> the stored image. Called from several threads, as LoadImage is."""
+
+MEDIA_TYPE = "image/jpeg"
+CACHED_PIXELS = 32_000_000
+"""How many pixels of decoded images are kept: about 100 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The part of a RunSpec that arms read; fields as there. logprobs: asked of the model, None for none."""
+
+    view_pixels: int = 65_536
+    crop_pixels: int = 16_384
+    factor: int = 32
+    max_zooms: int = 3
+    image_return: ImageReturn = "user"
+    convention: Convention = "relative_1000"
+    suffix: bool = True
+    sampling: Sampling = field(default_factory=Sampling)
+    logprobs: int | None = None
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> Settings:
+        """Log-probabilities are asked of in-process models only: over a wire many servers refuse them."""
+        return cls(
+            view_pixels=spec.view_pixels,
+            crop_pixels=spec.crop_pixels,
+            factor=spec.factor,
+            max_zooms=spec.max_zooms,
+            image_return=spec.image_return,
+            convention=spec.convention,
+            suffix=spec.suffix,
+            sampling=spec.sampling,
+            logprobs=0 if spec.weights is not None else None,
+        )
+
+
+class DecodedImages:
+    """Decoded images by hash, the latest used up to CACHED_PIXELS, always at least one. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._images: OrderedDict[str, PIL.Image.Image] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, sha256: str, load_image: LoadImage) -> PIL.Image.Image:
+        """The image, decoded now if need be. Raises ImageError or StoreError when it cannot be had."""
+        with self._lock:
+            if sha256 in self._images:
+                self._images.move_to_end(sha256)
+                return self._images[sha256]
+        image = imaging.open_image(load_image(sha256))
+        with self._lock:
+            self._images[sha256] = image
+            while len(self._images) > 1 and self._pixels() > CACHED_PIXELS:
+                self._images.popitem(last=False)
+        return image
+
+    def _pixels(self) -> int:
+        return sum(image.width * image.height for image in self._images.values())
+
+
+class Asked(NamedTuple):
+    """A step whose request was sent, and the reply; None when there was none (the step holds the error)."""
+
+    step: Step
+    reply: Reply | None
+
+
+@dataclass(slots=True)
+class Context:
+    """One run's model, images and settings, shared by all its trajectories."""
+
+    model: VisionModel
+    load_image: LoadImage
+    save_image: SaveImage
+    settings: Settings
+    decoded: DecodedImages = field(default_factory=DecodedImages)
+
+    def for_attempt(self, attempt: int) -> Context:
+        """The same with the attempt's own seed."""
+        sampling = replace(self.settings.sampling, seed=self.settings.sampling.seed + attempt)
+        return replace(self, settings=replace(self.settings, sampling=sampling))
+
+    def open(self, sha256: str) -> PIL.Image.Image:
+        """A stored image, decoded. Blocks: call it in a thread."""
+        return self.decoded.get(sha256, self.load_image)
+
+    async def show(self, draw: Callable[[], PIL.Image.Image]) -> Image:
+        """Draw, encode and store an image in a thread, and name it as a part of a message."""
+
+        def stored() -> ImageInfo:
+            image = draw()
+            return self.save_image(imaging.encode(image, MEDIA_TYPE), MEDIA_TYPE, Size(*image.size))
+
+        info = await asyncio.to_thread(stored)
+        return Image(info.sha256, info.width, info.height)
+
+    async def show_view(self, original: str) -> Image:
+        """The whole original within the view budget."""
+        settings = self.settings
+        return await self.show(lambda: imaging.fit(self.open(original), settings.view_pixels, settings.factor))
+
+    async def ask(self, request: Request, index: int) -> Asked:
+        """Send a request as step `index`. A ModelError becomes the step's error."""
+        try:
+            reply = await self.model.reply(request)
+        except ModelError as error:
+            return Asked(Step(index=index, request=request, error=str(error)), None)
+        reply = replace(reply, text=storable(reply.text), reasoning=storable(reply.reasoning))
+        step = Step(
+            index=index,
+            request=request,
+            text=reply.text,
+            reasoning=reply.reasoning,
+            usage=reply.usage,
+            clocks=reply.clocks,
+            confidence=_confidence(reply),
+            finish_reason=reply.finish_reason,
+        )
+        return Asked(step, reply)
+
+
+def _confidence(reply: Reply) -> float | None:
+    """Geometric mean of the tokens' probabilities, 0 to 1; None where they are not known."""
+    logprobs = reply.token_logprobs
+    return math.exp(sum(logprobs) / len(logprobs)) if logprobs else None

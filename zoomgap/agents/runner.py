@@ -1,0 +1,192 @@
+"""Runs one arm over samples: concurrent, resumable, every answer stored as soon as it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from zoomgap import grading
+from zoomgap.agents.arms import answer, check_arm
+from zoomgap.agents.circumstances import new_invocation
+from zoomgap.agents.context import Context, Settings
+from zoomgap.errors import ModelError, UsageError
+from zoomgap.models.base import VisionModel
+from zoomgap.records import Grade, RunSpec, Sample, Trajectory
+from zoomgap.storage import Store
+
+MAX_ERRORS_IN_A_ROW = 20
+FAILED = ("endpoint_error", "cancelled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """done, total: answers of the command, those of earlier invocations included. errors: of this one. eta_s: to go."""
+
+    done: int
+    total: int
+    errors: int
+    eta_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """Counts of answers (sample x attempt) that the command asked for, whenever they were given.
+
+    attempted = answered + unparsed + errors; correct is part of answered. seconds: of this invocation. resumed: how
+    many were there before it.
+    """
+
+    run: str
+    n: int
+    attempted: int
+    answered: int
+    unparsed: int
+    errors: int
+    correct: int
+    seconds: float
+    resumed: int
+
+
+class Key(NamedTuple):
+    """One answer to give."""
+
+    sample: Sample
+    attempt: int
+
+    @property
+    def name(self) -> tuple[str, int]:
+        return self.sample.id, self.attempt
+
+
+async def run_arm(
+    spec: RunSpec,
+    samples: Sequence[Sample],
+    store: Store,
+    model: VisionModel,
+    *,
+    concurrency: int = 8,
+    progress: Callable[[Progress], None] | None = None,
+    limit: int | None = None,
+) -> RunSummary:
+    """Answer the first `limit` samples, `spec.attempts` times each, leaving out what is stored already.
+
+    Order: attempt by attempt, samples as given. Each answer is stored in one transaction when it is done, so an
+    interruption loses only those under way; the same call goes on. Raises UsageError for an arm that does not fit,
+    ModelError after 20 errors in a row. The model is left open.
+    """
+    if concurrency < 1:
+        raise UsageError(f"concurrency {concurrency} is under 1: give the number of answers to work on at once")
+    samples = samples[:limit]
+    check_arm(spec.arm, samples)
+    run = store.start_run(spec)
+    keys = [Key(sample, attempt) for attempt in range(spec.attempts) for sample in samples]
+    done = store.done(run)
+    pending = [key for key in keys if key.name not in done]
+    seconds = await _Invocation(spec, run, store, model, len(keys), pending, progress).work(concurrency)
+    return _summary(run, keys, store, seconds, resumed=len(keys) - len(pending))
+
+
+class _Invocation:
+    """One time that a command works on a run."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        run: str,
+        store: Store,
+        model: VisionModel,
+        total: int,
+        pending: list[Key],
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.spec, self.run, self.store, self.model = spec, run, store, model
+        self.total, self.pending, self.progress = total, pending, progress
+        self.context = Context(model, store.objects.read, store.add_image, Settings.of(spec))
+        self.started = time.perf_counter()
+        self.finished = 0
+        self.errors = 0
+        self.errors_in_a_row = 0
+
+    async def work(self, concurrency: int) -> float:
+        """Give the pending answers; the seconds that it took. Nothing is recorded when nothing is pending."""
+        if not self.pending:
+            return 0.0
+        # A model in process is slow the first time, and that is no timing.
+        warm_up = int(self.spec.weights is not None)
+        batch_size: int | None = getattr(self.model, "batch_size", None)
+        invocation = new_invocation(self.run, concurrency=concurrency, batch_size=batch_size, warm_up=warm_up)
+        for key in self.pending[:warm_up]:
+            await self._answer(key, invocation.id)
+        self.store.start_invocation(invocation)
+        self.started = time.perf_counter()
+        keys = iter(self.pending)
+        workers = [
+            asyncio.create_task(self._worker(keys, invocation.id)) for _ in range(min(concurrency, len(self.pending)))
+        ]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            seconds = time.perf_counter() - self.started
+            self.store.finish_invocation(invocation.id, seconds)
+        return seconds
+
+    async def _worker(self, keys: Iterator[Key], invocation: str) -> None:
+        for key in keys:
+            trajectory = await self._answer(key, invocation)
+            self.store.add_trajectory(trajectory, _grade(trajectory, key.sample))
+            self._count(trajectory)
+
+    async def _answer(self, key: Key, invocation: str) -> Trajectory:
+        return await answer(
+            self.spec.arm, key.sample, self.context, run=self.run, attempt=key.attempt, invocation=invocation
+        )
+
+    def _count(self, trajectory: Trajectory) -> None:
+        failed = trajectory.stop_reason in FAILED
+        self.finished += 1
+        self.errors += failed
+        self.errors_in_a_row = self.errors_in_a_row + 1 if failed else 0
+        if self.progress is not None:
+            left = len(self.pending) - self.finished
+            self.progress(
+                Progress(
+                    done=self.total - left,
+                    total=self.total,
+                    errors=self.errors,
+                    eta_s=(time.perf_counter() - self.started) / self.finished * left,
+                )
+            )
+        if self.errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
+            raise ModelError(
+                f"run {self.run} stopped after {self.errors_in_a_row} errors in a row, the last one: "
+                f"{trajectory.error}; mend that, then the same command goes on where it stopped"
+            )
+
+
+def _grade(trajectory: Trajectory, sample: Sample) -> Grade:
+    if trajectory.stop_reason in FAILED:
+        return grading.error_grade()
+    return grading.grade(trajectory.text, answer=sample.answer, answer_kind=sample.answer_kind, choices=sample.choices)
+
+
+def _summary(run: str, keys: Sequence[Key], store: Store, seconds: float, resumed: int) -> RunSummary:
+    names = {key.name for key in keys}
+    verdicts = Counter(result.verdict for result in store.results(run) if (result.sample.id, result.attempt) in names)
+    return RunSummary(
+        run=run,
+        n=len(names),
+        attempted=verdicts.total(),
+        answered=verdicts["correct"] + verdicts["incorrect"],
+        unparsed=verdicts["unparsed"],
+        errors=verdicts["error"],
+        correct=verdicts["correct"],
+        seconds=seconds,
+        resumed=resumed,
+    )
