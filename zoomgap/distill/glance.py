@@ -1,0 +1,29 @@
+"""One glance, as a student has it: the full image within its budget, a box drawn in, and the form of the answer.
+
+Votes on the full image and training share it; the text of a question is the arms' own (zoomgap.prompts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import PIL.Image
+
+from zoomgap import imaging
+from zoomgap.records import Box
+
+
+def view_of(image: PIL.Image.Image, overlay: Box | None, max_pixels: int, factor: int = 32) -> PIL.Image.Image:
+    """The image fitted to max_pixels, with `overlay` (pixels of the original) drawn in red.
+
+    Drawn after fitting, unlike in the paper (arXiv 2602.11858): a line of the original can vanish in a small view.
+    """
+    view = imaging.fit(image, max_pixels, factor)
+    if overlay is None:
+        return view
+    return imaging.overlay(view, overlay.scaled(view.width / image.width, view.height / image.height))
+
+
+def answer_text(answer: str, choices: Sequence[str], suffix: bool) -> str:
+    """What the student is to say: the option's text, or its letter where the suffix asks for the letter."""
+    return chr(ord("A") + choices.index(answer)) if suffix and answer in choices else answer

@@ -1,0 +1,61 @@
+"""Questions about regions, without a teacher: the sample's own, or a form that speaks of the crop alone.
+
+The paper (arXiv 2602.11858) has a model write three questions on each crop and another check them. The procedural
+benchmark brings its own phrasings; for other sets the sample's question is asked.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from zoomgap.benchmarks.micro.questions import LOCAL
+from zoomgap.records import Box, Question, Region, Sample, digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionConfig:
+    """local_share: share of the procedural benchmark's regions that get the local form.
+
+    named_overlay_share: share of the other questions that show the region's box all the same.
+    """
+
+    local_share: float = 0.5
+    named_overlay_share: float = 0.0
+
+
+def ask(
+    regions: Iterable[Region], samples: Mapping[str, Sample], config: QuestionConfig | None = None
+) -> list[Question]:
+    """One question for each region, the same at every call. `samples` by id. Reads neither answers nor evidence."""
+    config = config or QuestionConfig()
+    return [_question(region, samples[region.sample], config) for region in regions]
+
+
+def _question(region: Region, sample: Sample, config: QuestionConfig) -> Question:
+    rng = random.Random(f"question {region.id}")
+    local = is_micro(sample.id) and rng.random() < config.local_share
+    text = rng.choice(LOCAL[sample.dimension]) if local else sample.question
+    return Question(
+        id=digest([region.id, text, sample.choices])[:16],
+        region=region.id,
+        text=text,
+        choices=sample.choices,
+        answer_kind=sample.answer_kind,
+        dimension=sample.dimension,
+        local=local,
+    )
+
+
+def overlay_of(question: Question, region: Region, config: QuestionConfig | None = None) -> Box | None:
+    """The box that is drawn on the full image when the question is asked there: always for a local question."""
+    share = (config or QuestionConfig()).named_overlay_share
+    shown = question.local or random.Random(f"overlay {question.id}").random() < share
+    return region.box if shown else None
+
+
+def is_micro(sample: str) -> bool:
+    """Whether a sample id is one of the procedural benchmark's, `micro-<seed>`."""
+    name, _, seed = sample.partition("-")
+    return name == "micro" and seed.isdigit()

@@ -1,0 +1,105 @@
+"""A trained student's folder: the checkpoint, its model card and the result of its training."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zoomgap.distill.micro_model import save_checkpoint
+from zoomgap.errors import UsageError
+from zoomgap.records import Item
+
+RESULT = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Figures on held-out images. accuracy: answers whose every token was the likeliest after those before it."""
+
+    step: int
+    loss: float
+    accuracy: float
+    items: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """What a training did. items: trained on, without those held out; losses: of each step on items."""
+
+    identity: str
+    base: str
+    base_weights: str
+    out: str
+    steps: int
+    items: int
+    seconds: float
+    losses: list[float]
+    replay_losses: list[float]
+    validation: list[Validation]
+
+
+def state_path(out: Path) -> Path:
+    """Where an unfinished training keeps what it resumes from."""
+    return out / "resume.pt"
+
+
+def finished(out: Path, identity: str) -> TrainResult | None:
+    """The stored result of the same training, if it has ended. Raises UsageError when `out` holds another one."""
+    path = out / RESULT
+    if not path.exists():
+        return None
+    stored = json.loads(path.read_text())["result"]
+    if stored["identity"] != identity:
+        raise UsageError(f"{out} holds another student (other config, items or base): choose another out folder")
+    validation = [Validation(**figures) for figures in stored.pop("validation")]
+    return TrainResult(**stored, validation=validation)
+
+
+def save_student(
+    model: Any, processor: Any, out: Path, result: TrainResult, config: Mapping[str, Any], items: Sequence[Item]
+) -> None:
+    """Write the checkpoint in bf16 and its card; the result comes last and says that the folder is complete."""
+    save_checkpoint(model, processor, out)
+    (out / "README.md").write_text(model_card(result, config, items))
+    (out / RESULT).write_text(json.dumps({"result": asdict(result), "config": dict(config)}, indent=1))
+    state_path(out).unlink(missing_ok=True)
+
+
+def model_card(result: TrainResult, config: Mapping[str, Any], items: Sequence[Item]) -> str:
+    """Markdown that states the base, the items, their labels, the settings and the figures."""
+    datasets = ", ".join(sorted({item.dataset for item in items}))
+    labels = ", ".join(sorted({item.labels for item in items}))
+    dimensions = ", ".join(f"{name} {n}" for name, n in sorted(Counter(item.dimension for item in items).items()))
+    gold = sum(item.gold for item in items)
+    rows = "\n".join(f"| {v.step} | {v.loss:.3f} | {v.accuracy:.3f} | {v.items} |" for v in result.validation)
+    settings = "\n".join(f"- {name}: {value}" for name, value in config.items())
+    return f"""---
+library_name: transformers
+pipeline_tag: image-text-to-text
+base_model: {result.base}
+tags: [zoomgap, distillation]
+---
+# A student distilled by zoomgap
+
+Trained to answer at one glance what its teacher read on crops.
+
+- Base: `{result.base}` (weights {result.base_weights[:12]})
+- Dataset: {datasets}; labels: {labels}
+- Items: {len(items)} on {len({item.image for item in items})} images, {result.items} of them trained on; {dimensions}
+- With overlay: {sum(item.overlay is not None for item in items)}; marked gold (the benchmark's answer was read): {gold}
+- Steps: {result.steps} in {result.seconds / 60:.1f} minutes, and of these {len(result.replay_losses)} on old tasks
+
+Held-out images of the same dataset. "Accuracy" is agreement with the labels, token by token, not with the truth:
+
+| step | loss | accuracy | items |
+|---|---|---|---|
+{rows}
+
+## Settings
+
+{settings}
+"""
