@@ -1,0 +1,329 @@
+"""Training conversations for the embedded model, rendered on the fly from the procedural benchmark's own code.
+
+A batch is a pure function of (seed, step), so that a run resumes anywhere. Two kinds of example:
+
+- a **crop** of 128 x 128 px with questions about what it shows;
+- a **view** (a random window of a scene, or the whole scene) with direct answers where the evidence is large in it,
+  zoom calls where it is small, and conversations that go on with one or two crops.
+
+Direct answers on small evidence are left out on purpose: they are what distillation has to teach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoomgap import imaging
+from zoomgap.benchmarks.micro.questions import LOCAL, QUESTIONS, VALUES, choices_for
+from zoomgap.benchmarks.micro.render import render
+from zoomgap.benchmarks.micro.scene import COLORS, SHAPES, SceneConfig, make_scene
+from zoomgap.distill.micro_model import GRID
+from zoomgap.distill.packing import Markers, Packed, Row, pack
+from zoomgap.records import DIMENSIONS, Box, Frame, Size
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+CROP_PIXELS = 128 * 128
+LAST_SEED = 3_999_999
+"""Pretraining's seeds end here (design: the procedural benchmark's seeds)."""
+
+DIRECT_PX = 16.0
+"""Smallest evidence, in pixels of the view, on which a direct answer is taught."""
+ZOOM_PX = 24.0
+"""Below this, in pixels of the latest image, the right next turn is a zoom."""
+READ_PX = 12.0
+"""Smallest evidence whose value the vision tower is asked for by the auxiliary head."""
+
+COLOR_IDS = {name: i + 1 for i, name in enumerate(COLORS)}
+SHAPE_IDS = {name: i + 1 for i, name in enumerate(SHAPES)}
+VALUE_IDS = {(d, v): i + 1 for i, (d, v) in enumerate((d, v) for d in DIMENSIONS for v in VALUES[d])}
+HEAD_SIZES = (len(COLOR_IDS) + 1, len(SHAPE_IDS) + 1, len(VALUE_IDS) + 1, 4)
+"""Outputs of the auxiliary heads: colour, shape, value (0 is none of them), box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """What a stage of pretraining trains on.
+
+    views: share of view examples. pixels: budgets that a view may have. sides, carriers, radius, evidence: ranges of
+    the scene (SceneConfig). whole: share of views that show the whole scene. narrow: smallest window, as a share of
+    the scene's side. loose: how many times its evidence a crop may be wide.
+    """
+
+    views: float
+    pixels: tuple[int, ...] = (65_536,)
+    sides: tuple[int, int] = (640, 1100)
+    carriers: tuple[int, int] = (2, 6)
+    radius: tuple[float, float] = (14, 40)
+    evidence: tuple[float, float] = (5, 56)
+    whole: float = 0.5
+    narrow: float = 0.35
+    loose: float = 3.0
+    aspects: tuple[float, ...] = (1, 1, 1, 4 / 3, 3 / 4, 16 / 9, 9 / 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One carrier of a picture, boxes in pixels of that picture."""
+
+    name: str
+    color: str
+    shape: str
+    box: Box
+    evidence: Box
+    dimension: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image and the things that it shows whole."""
+
+    image: Image.Image
+    things: tuple[Thing, ...]
+
+    @property
+    def size(self) -> Size:
+        return Size(*self.image.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """images: by size, (indices, uint8 [n, H, W, 3], targets int16 [n, cells, 3], boxes float32 [n, cells, 4])."""
+
+    packed: Packed
+    images: tuple[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int16], NDArray[np.float32]], ...]
+
+
+def make_picture(rng: Generator, mix: Mixture, aspect: float) -> Picture:
+    """A scene, or a window of it around one of its carriers."""
+    config = SceneConfig(
+        sides=mix.sides, aspects=(aspect,), carriers=mix.carriers, radius_view=mix.radius, evidence_view=mix.evidence
+    )
+    dimension = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
+    scene = make_scene(int(rng.integers(LAST_SEED + 1)), config, dimension)
+    image = render(scene)
+    things = tuple(
+        Thing(c.name, c.color, c.shape, c.box, c.detail.box, c.detail.dimension, c.detail.value) for c in scene.carriers
+    )
+    if rng.random() < mix.whole:
+        return Picture(image, things)
+    target = things[int(rng.integers(len(things)))]
+    smallest = max(mix.narrow, 1.3 * target.box.width / image.width, 1.3 * target.box.height / image.height)
+    share = smallest + (1 - smallest) * float(rng.random()) ** 1.5 if smallest < 1 else 1.0
+    w, h = image.width * share, image.height * share
+    x = float(rng.uniform(max(0, target.box.x2 - w), max(1e-3, min(target.box.x1, image.width - w))))
+    y = float(rng.uniform(max(0, target.box.y2 - h), max(1e-3, min(target.box.y1, image.height - h))))
+    window = imaging.snap(Box(x, y, x + w, y + h), Size(*image.size))
+    inside = tuple(
+        replace(t, box=t.box.shifted(-window.x1, -window.y1), evidence=t.evidence.shifted(-window.x1, -window.y1))
+        for t in things
+        if window.covers(t.box) > 0.999
+    )
+    return Picture(image.crop(tuple(int(v) for v in window.as_list())), inside)  # type: ignore[arg-type]
+
+
+def jittered(rng: Generator, box: Box, grow: tuple[float, float], shift: float) -> Box:
+    """`box` with each side grown by a random factor and moved by up to `shift` of its size."""
+    side = max(box.width, box.height)
+    w, h = (max(s, 0.8 * side) * float(rng.uniform(*grow)) for s in (box.width, box.height))
+    x = box.center.x + float(rng.uniform(-shift, shift)) * w
+    y = box.center.y + float(rng.uniform(-shift, shift)) * h
+    return Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+
+
+def quantised(frame: Frame, box: Box) -> tuple[int, int, int, int]:
+    """A box of the original as the model writes it: thousandths of the frame in steps of GRID, never empty."""
+    inner = frame.from_original(box).scaled(1000 / frame.size.width, 1000 / frame.size.height)
+    x1, y1, x2, y2 = (min(max(round(v / GRID) * GRID, 0), 1000) for v in inner.as_list())
+    x1, y1 = min(x1, 1000 - GRID), min(y1, 1000 - GRID)
+    return x1, y1, max(x2, x1 + GRID), max(y2, y1 + GRID)
+
+
+def unquantised(frame: Frame, numbers: Sequence[int]) -> Box:
+    """Back to pixels of the original."""
+    w, h = frame.size.width / 1000, frame.size.height / 1000
+    return frame.to_original(Box(*numbers).scaled(w, h))
+
+
+def cell_targets(picture: Picture, frame: Frame) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    """What each merged token of an image should know: classes int16 [cells, 3] (-1 not judged), boxes [cells, 4] in 0..1."""
+    rows, columns = frame.size.height // 32, frame.size.width // 32
+    classes = np.zeros((rows, columns, 3), np.int16)
+    boxes = np.full((rows, columns, 4), np.nan, np.float32)
+    for thing in picture.things:
+        outer, inner = frame.from_original(thing.box), frame.from_original(thing.evidence)
+        for y in range(max(0, int(outer.y1 // 32)), min(rows, int(outer.y2 // 32) + 1)):
+            for x in range(max(0, int(outer.x1 // 32)), min(columns, int(outer.x2 // 32) + 1)):
+                cell = Box(x * 32, y * 32, x * 32 + 32, y * 32 + 32)
+                if outer.grown(0.9).intersection(cell) >= min(0.35 * cell.area, 0.5 * outer.area):
+                    classes[y, x, :2] = COLOR_IDS[thing.color], SHAPE_IDS[thing.shape]
+                    boxes[y, x] = outer.scaled(1 / frame.size.width, 1 / frame.size.height).as_list()
+                shared = inner.intersection(cell)
+                if shared > 0:
+                    large = inner.side >= READ_PX and shared >= min(0.25 * cell.area, 0.4 * inner.area)
+                    classes[y, x, 2] = VALUE_IDS[thing.dimension, thing.value] if large else -1
+    return classes.reshape(-1, 3), np.clip(boxes.reshape(-1, 4), -0.5, 1.5)
+
+
+class Builder:
+    """Builds one batch: rows of packed conversations and the images that they show."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, rng: Generator) -> None:
+        self.tokenizer = tokenizer
+        self.rng = rng
+        start, pad, end, self.pad = tokenizer.convert_tokens_to_ids(
+            ["<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|endoftext|>"]
+        )
+        self.markers = Markers(start, pad, end)
+        self.rows: list[Row] = []
+        self.images: list[tuple[Size, Any, NDArray[np.int16], NDArray[np.float32]]] = []
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def add_image(self, image: Image.Image, picture: Picture, frame: Frame) -> int:
+        self.images.append((frame.size, np.asarray(image), *cell_targets(picture, frame)))
+        return len(self.images) - 1
+
+    def new_row(self, image: int, tools: bool) -> Row:
+        """A row whose prefix ends with the first image."""
+        system = "<|im_start|>system\nzoom_in(label, bbox_2d, image)<|im_end|>\n" if tools else ""
+        row = Row(self.markers)
+        row.text(self.encode(system + "<|im_start|>user\n"))
+        self.show(row, image)
+        self.rows.append(row)
+        return row
+
+    def show(self, row: Row, image: int) -> None:
+        size = self.images[image][0]
+        row.image(image, size.height // 32, size.width // 32)
+
+    def ask(self, row: Row, thing: Thing, local: bool = False) -> None:
+        """A new branch with a question about `thing`, open or with four choices, up to the assistant's turn."""
+        rng = self.rng
+        templates = (LOCAL if local else QUESTIONS)[thing.dimension]
+        text = templates[int(rng.integers(len(templates)))].format(name=thing.name)
+        if rng.random() < 0.4:
+            options = choices_for(thing.dimension, thing.value, rng)
+            text += "\n" + " ".join(f"{letter}) {option}" for letter, option in zip("ABCD", options, strict=False))
+        row.begin_branch()
+        row.text(self.encode(f"{text}<|im_end|>\n<|im_start|>assistant\n"))
+
+    def say(self, row: Row, text: str, learn: bool = True) -> None:
+        row.text(self.encode(f"{text}<|im_end|>"), learn)
+
+    def call(self, row: Row, thing: Thing, numbers: Sequence[int], learn: bool) -> None:
+        box = ", ".join(str(n) for n in numbers)
+        arguments = f'{{"label": "{thing.name}", "bbox_2d": [{box}]}}'
+        self.say(row, f'<tool_call>\n{{"name": "zoom_in", "arguments": {arguments}}}\n</tool_call>', learn)
+
+    def zoomed(self, row: Row, picture: Picture, box: Box, number: int, last: bool = False) -> Frame:
+        """Append the tool's answer and the user's turn that shows crop `number`; returns its frame.
+
+        last: the turn asks for an answer now, as it does when the zooms are used up.
+        """
+        frame, index = self.crop(picture, box, number)
+        row.text(self.encode(f"\n<|im_start|>tool\nimage {number}<|im_end|>\n<|im_start|>user\n"))
+        self.show(row, index)
+        hint = "\nAnswer now." if last else ""
+        row.text(self.encode(f"image {number}{hint}<|im_end|>\n<|im_start|>assistant\n"))
+        return frame
+
+    def crop(self, picture: Picture, box: Box, number: int) -> tuple[Frame, int]:
+        box = imaging.snap(box, picture.size, min_side=32)
+        image = imaging.cut(picture.image, box, CROP_PIXELS)
+        frame = Frame(number, Size(*image.size), box)
+        return frame, self.add_image(image, picture, frame)
+
+    def crop_example(self, picture: Picture, loose: float) -> None:
+        """Up to three crops of a picture, two questions on each."""
+        rng = self.rng
+        for thing in picture.things[:3]:
+            if rng.random() < 0.75:
+                box = jittered(rng, thing.evidence, (1.15, max(1.3, loose)), 0.08 if loose < 2 else 0.12)
+            else:
+                box = jittered(rng, thing.box, (1.0, 1.4), 0.1)
+            frame, index = self.crop(picture, box, 0)
+            seen = frame.from_original(thing.evidence)
+            if seen.side < ZOOM_PX or seen.clamped(frame.size.width, frame.size.height).area < 0.9 * seen.area:
+                continue
+            row = self.new_row(index, tools=bool(rng.random() < 0.1))
+            for local in (False, True):
+                self.ask(row, thing, local)
+                self.say(row, thing.value)
+
+    def view_example(self, picture: Picture, pixels: int) -> None:
+        """A view with direct answers, zoom calls and conversations that go on."""
+        rng = self.rng
+        image = imaging.fit(picture.image, pixels)
+        whole = Box(0, 0, picture.size.width, picture.size.height)
+        frame = Frame(0, Size(*image.size), whole)
+        index = self.add_image(image, picture, frame)
+        seen = {thing: frame.from_original(thing.evidence).side for thing in picture.things}
+        direct = [thing for thing in picture.things if seen[thing] >= DIRECT_PX]
+        if direct:
+            row = self.new_row(index, tools=False)
+            for thing in rng.permutation(np.array(direct, object))[:4]:
+                self.ask(row, thing)
+                self.say(row, thing.value)
+        row = self.new_row(index, tools=True)
+        for i, thing in enumerate(rng.permutation(np.array(picture.things, object))[:4]):
+            self.ask(row, thing)
+            if seen[thing] >= ZOOM_PX:
+                self.say(row, thing.value)
+            elif i < 2 and rng.random() < 0.75:
+                self.go_on(row, picture, frame, thing)
+            else:
+                self.call(row, thing, quantised(frame, thing.box.grown(1.15)), learn=True)
+
+    def go_on(self, row: Row, picture: Picture, frame: Frame, thing: Thing) -> None:
+        """A call (not learned: its box is jittered), its crop, then the answer or a second call and crop."""
+        rng = self.rng
+        numbers = quantised(frame, jittered(rng, thing.box, (1.0, 1.4), 0.08))
+        self.call(row, thing, numbers, learn=False)
+        last = bool(rng.random() < 0.1)
+        first = self.zoomed(row, picture, unquantised(frame, numbers), 1, last)
+        if last or first.from_original(thing.evidence).side >= ZOOM_PX:
+            self.say(row, thing.value)
+        elif rng.random() < 0.5:
+            self.call(row, thing, quantised(first, jittered(rng, thing.evidence, (1.9, 1.9), 0)), learn=True)
+        else:
+            numbers = quantised(first, jittered(rng, thing.evidence, (1.4, 2.6), 0.12))
+            self.call(row, thing, numbers, learn=False)
+            self.zoomed(row, picture, unquantised(first, numbers), 2)
+            self.say(row, thing.value)
+
+    def batch(self) -> Batch:
+        """What was built, padded and grouped by image size."""
+        packed = pack(self.rows, self.pad)
+        sizes = sorted({item[0] for item in self.images}, key=lambda s: (s.pixels, s.width))
+        groups = []
+        for size in sizes:
+            indices = np.array([i for i, item in enumerate(self.images) if item[0] == size])
+            stacked = [np.stack([self.images[i][k] for i in indices]) for k in (1, 2, 3)]
+            groups.append((indices, *stacked))
+        return Batch(packed, tuple(groups))
+
+
+def make_batch(tokenizer: PreTrainedTokenizerFast, mix: Mixture, seed: int, step: int, size: int) -> Batch:
+    """The batch of `step`: `size` pictures' worth of examples."""
+    rng = np.random.default_rng([seed, step])
+    builder = Builder(tokenizer, rng)
+    aspect = mix.aspects[int(rng.integers(len(mix.aspects)))]
+    pixels = mix.pixels[int(rng.integers(len(mix.pixels)))]
+    for _ in range(size):
+        if rng.random() < mix.views:
+            builder.view_example(make_picture(rng, mix, aspect), pixels)
+        else:
+            small = replace(mix, sides=(320, 560), carriers=(1, 3), radius=(30, 60), evidence=(10, 70), whole=1.0)
+            builder.crop_example(make_picture(rng, small, 1.0), mix.loose)
+    return builder.batch()
