@@ -29,7 +29,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 docs: $(STAMP)
-	$(BIN)/python -m tests.make_docs
+	$(BIN)/python tests/make_docs.py
 
 perf: $(STAMP)
 	$(BIN)/python perf/agent_overhead.py

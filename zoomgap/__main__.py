@@ -1,0 +1,3 @@
+from zoomgap.cli import main
+
+main()

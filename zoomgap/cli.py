@@ -1,0 +1,530 @@
+"""The command line: parse, open the store, call, print. The only module that prints.
+
+Results go to stdout, progress and notices to stderr; `--json` makes stdout one JSON document. Exit codes: 0 done,
+1 failed, 2 bad usage or input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoomgap import __version__
+from zoomgap.errors import Interrupted, UsageError, ZoomgapError
+
+if TYPE_CHECKING:
+    from zoomgap.storage import Store
+
+app = typer.Typer(
+    help="When is an agent that zooms still needed, and when does a distilled model do the job in one glance?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+bench_app = typer.Typer(help="Make and list benchmarks.", no_args_is_help=True, rich_markup_mode=None)
+traces_app = typer.Typer(help="Look at what an arm did, step by step.", no_args_is_help=True, rich_markup_mode=None)
+distill_app = typer.Typer(
+    help="From an agent's zooms to training data, and to a student.", no_args_is_help=True, rich_markup_mode=None
+)
+db_app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
+for name, group in {"bench": bench_app, "traces": traces_app, "distill": distill_app, "db": db_app}.items():
+    app.add_typer(group, name=name)
+
+Db = Annotated[
+    Path, typer.Option("--db", envvar="ZOOMGAP_DB", help="Database; images lie in the folder objects/ beside it.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Model = Annotated[
+    str, typer.Option(help="micro (embedded), hf:PATH (a checkpoint folder), or a name with --endpoint.")
+]
+Endpoint = Annotated[str | None, typer.Option(help="An OpenAI-compatible server, such as http://localhost:8000/v1.")]
+DEFAULT_DB = Path("zoomgap.db")
+
+
+def main() -> None:
+    """Entry point: every error is one line on stderr and an exit code."""
+    try:
+        app()
+    except ZoomgapError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'the disk'}: {error.strerror or error}", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"zoomgap: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+# Printing
+
+
+def _print(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Aligned columns; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, header in enumerate(headers):
+        numeric = all(isinstance(row[place], int | float) or row[place] is None for row in rows)
+        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        # Text, not str: what a model wrote is never read as markup.
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    Console().print(table)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Any]:
+    """A progress bar with ETA on stderr; gives a function (done, total, note)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console, transient=True) as bars:
+        task = bars.add_task(what, total=None, note="")
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bars.update(task, completed=done, total=total, note=note)
+
+        yield update
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ctrl-C as an error with its own exit code, which click would turn into another."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted: the same command goes on where it stopped") from None
+
+
+@contextmanager
+def _store(db: Path) -> Iterator[Store]:
+    from zoomgap.storage import Store
+
+    with _resumable(), Store.open(db) as store:
+        yield store
+
+
+# Benchmarks
+
+
+@bench_app.command("make")
+def bench_make(
+    name: Annotated[str, typer.Argument(help="The benchmark to make: micro, the procedural one.")],
+    n: Annotated[int, typer.Option(help="How many samples.")] = 1200,
+    seed: Annotated[int, typer.Option(help="Seed of the first sample; its range decides the split.")] = 9_000_000,
+    backgrounds: Annotated[Path | None, typer.Option(help="Folder of photographs to compose onto.")] = None,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Render samples with exactly known evidence boxes.
+
+    Example: zoomgap bench make micro --n 300 --seed 8000000
+    """
+    if name != "micro":
+        raise UsageError(f"benchmark '{name}' cannot be made: the procedural one is 'micro'")
+    from zoomgap import pipeline
+
+    with _store(db) as store, _progress("rendering") as update:
+        info = pipeline.make_micro(store, n, seed, backgrounds, count=update)
+    row = {"bench": info.name, "n": info.n, "seed": seed, "sha256": info.sha256}
+    if as_json:
+        _print(row)
+    else:
+        print(f"{info.name}: {info.n} samples, sha256 {info.sha256[:12]}")
+        print(f"next: zoomgap run --bench {info.name} --arm direct")
+
+
+@bench_app.command("list")
+def bench_list(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
+    """List the benchmarks of the database.
+
+    Example: zoomgap bench list
+    """
+    with _store(db) as store:
+        rows = [{"bench": b.name, "n": b.n, "sha256": b.sha256} for b in store.benchmarks()]
+    if as_json:
+        _print(rows)
+    else:
+        _table(("bench", "n", "sha256"), [(row["bench"], row["n"], str(row["sha256"])[:12]) for row in rows])
+
+
+# Answering
+
+
+@app.command("run")
+def run_command(
+    bench: Annotated[str, typer.Option(help="A benchmark of the database (`zoomgap bench list`).")],
+    arm: Annotated[str, typer.Option(help="direct, no-image, region, region-lowres, agent or agent-lowres.")],
+    model: Model = "micro",
+    endpoint: Endpoint = None,
+    concurrency: Annotated[int, typer.Option(help="Samples under way at once.")] = 32,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many samples.")] = None,
+    pixels: Annotated[int | None, typer.Option(help="Pixel budget of the full image; default by model.")] = None,
+    max_zooms: Annotated[int, typer.Option(help="How often the agent may look closer.")] = 3,
+    attempts: Annotated[int, typer.Option(help="Answers a sample, attempt k with seed + k.")] = 1,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of sampled answers.")] = 0,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Run one arm over a benchmark. The same command goes on after an interruption.
+
+    Example: zoomgap run --bench micro-8000000-300 --arm agent
+    """
+    from zoomgap import pipeline
+    from zoomgap.records import Sampling
+
+    options = pipeline.RunOptions(
+        sampling=Sampling(temperature=temperature, seed=seed),
+        pixels=pixels,
+        max_zooms=max_zooms,
+        attempts=attempts,
+        concurrency=concurrency,
+        limit=limit,
+    )
+    with _store(db) as store:
+        with _progress(f"{arm} on {bench}") as update:
+            summary = pipeline.run(
+                store,
+                bench,
+                arm,
+                pipeline.ModelChoice(model=model, endpoint=endpoint),
+                options,
+                lambda p: update(p.done, p.total, f"{p.errors} errors" if p.errors else ""),
+            )
+        row = pipeline.run_row(store, summary)
+    if as_json:
+        _print(row)
+    else:
+        _run_lines(row)
+
+
+def _run_lines(row: dict[str, Any]) -> None:
+    print(
+        f"run {row['run']}: {row['arm']} of {row['model']} on {row['bench']}: accuracy {row['accuracy']:.3f} "
+        f"({row['low']:.3f} to {row['high']:.3f}), {row['correct']} of {row['attempted']} correct, "
+        f"{row['unparsed']} unparsed, {row['errors']} errors"
+    )
+    print(f"{row['seconds']:.1f} s for {row['attempted'] - row['resumed']} new answers; {row['turns']:.2f} turns each")
+
+
+@app.command()
+def ask(
+    image: Annotated[Path, typer.Argument(help="An image file.")],
+    question: Annotated[str, typer.Argument(help="The question.")],
+    choice: Annotated[list[str] | None, typer.Option(help="An answer to choose from; repeat it.")] = None,
+    arm: Annotated[str, typer.Option(help="agent, agent-lowres, direct or no-image.")] = "agent",
+    model: Model = "micro",
+    endpoint: Endpoint = None,
+    max_zooms: Annotated[int, typer.Option(help="How often the agent may look closer.")] = 3,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Ask about one image and print each step; it is stored like any run.
+
+    Example: zoomgap ask street.jpg "What does the small sign say?" --model Qwen3-VL-8B --endpoint http://localhost:8000/v1
+    """
+    from zoomgap import pipeline
+    from zoomgap.storage.rows import trajectory_json
+
+    with _store(db) as store:
+        trajectory = pipeline.ask(
+            store,
+            image,
+            question,
+            choice or [],
+            arm,
+            pipeline.ModelChoice(model=model, endpoint=endpoint),
+            pipeline.RunOptions(max_zooms=max_zooms),
+        )
+    if as_json:
+        _print(trajectory_json(trajectory))
+    else:
+        _trajectory_lines(trajectory)
+    if trajectory.error:
+        raise ZoomgapError(trajectory.error)
+
+
+def _trajectory_lines(trajectory: Any) -> None:
+    """A trajectory as text, a line a step."""
+    for step in trajectory.steps:
+        clock = f"{step.clocks.model_ms:.0f} ms" if step.clocks.model_ms is not None else "? ms"
+        tokens = f"{step.usage.prompt_tokens}+{step.usage.completion_tokens} tokens"
+        if step.observation is not None:
+            box = ", ".join(f"{value:.0f}" for value in step.box.as_list())
+            size = f"{step.observation.width} x {step.observation.height}"
+            print(f"{step.index}  zoom into image {step.frame} at [{box}] px: {step.label or ''} -> {size}", end="")
+        else:
+            print(f"{step.index}  {step.error or step.text.strip()}", end="")
+        print(f"   ({clock}, {tokens})")
+    print(f"answer: {trajectory.text.strip() or '-'}   ({trajectory.stop_reason}, {trajectory.wall_ms:.0f} ms)")
+
+
+# Traces
+
+
+@traces_app.command("list")
+def traces_list(
+    run: Annotated[str | None, typer.Option(help="Only this run (its first characters suffice).")] = None,
+    verdict: Annotated[str | None, typer.Option(help="correct, incorrect, unparsed or error.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 30,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """List trajectories, the newest first.
+
+    Example: zoomgap traces list --run 3f2a --verdict incorrect
+    """
+    from zoomgap import pipeline
+
+    with _store(db) as store:
+        rows = pipeline.trace_rows(store, run, verdict, limit)
+    if as_json:
+        _print(rows)
+    else:
+        keys = ("id", "run", "arm", "sample", "verdict", "stop_reason", "zooms", "wall_ms", "text")
+        _table(keys, [[row[key] for key in keys] for row in rows])
+
+
+@traces_app.command("show")
+def traces_show(
+    trace: Annotated[int, typer.Argument(help="Its number in `zoomgap traces list`.")],
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Show one trajectory step by step.
+
+    Example: zoomgap traces show 17
+    """
+    from zoomgap.storage.rows import trajectory_json
+
+    with _store(db) as store:
+        trajectory = store.trajectory(trace)
+        spec = store.run(trajectory.run)
+        sample = store.sample(spec.benchmark, trajectory.sample)
+    if as_json:
+        _print(trajectory_json(trajectory))
+        return
+    print(f"{spec.arm} of {spec.model} on {sample.id}: {sample.question}")
+    if sample.choices:
+        print("   ".join(f"{letter}) {text}" for letter, text in zip("ABCDEFGH", sample.choices, strict=False)))
+    _trajectory_lines(trajectory)
+    if sample.answer:
+        print(f"gold: {sample.answer}")
+
+
+# Distillation
+
+
+@distill_app.command("build")
+def distill_build(
+    run: Annotated[str, typer.Option("--from", help="A run of the agent arm.")],
+    name: Annotated[str, typer.Option(help="Datasets are called NAME-LABELS.")] = "zooms",
+    labels: Annotated[list[str] | None, typer.Option(help="agent, self, random-crop, gold; repeat it.")] = None,
+    votes: Annotated[int, typer.Option(help="Votes of the teacher on each crop.")] = 4,
+    agreement: Annotated[float, typer.Option(help="Share of the votes that a label needs.")] = 0.75,
+    use_gold: Annotated[bool, typer.Option("--use-gold", help="Allow labels gold; marks every item.")] = False,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Make training items from an agent's crops, and the controls' beside them.
+
+    Example: zoomgap distill build --from 3f2a --name zooms --labels agent --labels self
+    """
+    from zoomgap import pipeline
+
+    with _store(db) as store, _progress("votes") as update:
+        options = pipeline.BuildOptions(
+            name=name,
+            labels=tuple(labels or ("agent", "self")),  # type: ignore[arg-type]
+            votes=votes,
+            agreement=agreement,
+            use_gold=use_gold,
+        )
+        built = pipeline.build_datasets(
+            store, run, options, lambda p: update(p.done, p.total, f"labels {p.labels}, {p.errors} errors")
+        )
+    if as_json:
+        _print(built)
+    else:
+        _table(("dataset", "items"), list(built["datasets"].items()))
+        for stage, rules in built["fell"].items():
+            if rules:
+                print(f"{stage}: " + ", ".join(f"{count} fell at {rule}" for rule, count in rules.items()))
+
+
+@distill_app.command("train")
+def distill_train(
+    items: Annotated[str, typer.Option(help="A dataset of the database, as `distill build` named it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the student's checkpoint.")],
+    student: Annotated[str, typer.Option(help="The base: micro or hf:PATH.")] = "micro",
+    method: Annotated[str, typer.Option(help="sft: supervised, on the answer alone.")] = "sft",
+    epochs: Annotated[int, typer.Option(help="Passes over the items.")] = 2,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Items a step.")] = 32,
+    replay_share: Annotated[float, typer.Option(help="Share of steps on the micro model's old tasks.")] = 0.25,
+    seed: Annotated[int, typer.Option(help="Order of items, dropout of none.")] = 0,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Train a student on a dataset; an interrupted training goes on.
+
+    Example: zoomgap distill train --items zooms-agent --out students/agent
+    """
+    from zoomgap import pipeline
+
+    if method != "sft":
+        raise UsageError(f"method '{method}' is not known: use sft")
+    with _store(db) as store, _progress(f"training on {items}") as update:
+        result = pipeline.train_student(
+            store,
+            items,
+            student,
+            out,
+            {
+                "epochs": epochs,
+                "max_minutes": max_minutes,
+                "batch_size": batch_size,
+                "replay_share": replay_share,
+                "seed": seed,
+            },
+            lambda p: update(p.step, p.steps, f"loss {p.loss:.3f}" if p.loss is not None else ""),
+        )
+    if as_json:
+        _print(asdict(result))
+    else:
+        print(f"{out}: {result.steps} steps on {result.items} items in {result.seconds:.0f} s")
+        print(f"next: zoomgap run --bench BENCH --arm direct --model hf:{out}")
+
+
+@distill_app.command("pretrain")
+def distill_pretrain(
+    out: Annotated[Path, typer.Option(help="Folder of the state; the checkpoint is OUT/export.")],
+    steps: Annotated[int, typer.Option(help="Train up to this step.")],
+    decay: Annotated[int, typer.Option(help="Learning rate falls to zero over the last so many steps.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
+) -> None:
+    """Train the embedded model from random weights, or go on with it.
+
+    Example: zoomgap distill pretrain --out pretraining --steps 4000 --decay 800
+    """
+    from zoomgap.distill.pretrain import PretrainConfig, pretrain
+
+    config = PretrainConfig(steps=steps, decay=decay, seed=seed, workers=workers)
+    with _resumable(), _progress("pretraining") as update:
+        folder = pretrain(
+            config, out, lambda p: update(p.step, p.steps, f"{p.stage}, answer loss {p.losses['answer']:.3f}")
+        )
+    print(folder)
+
+
+# Comparison
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two runs or more (their first characters suffice).")],
+    report: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file.")] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="ROLE=RUN with base, student, floor, placebo or ceiling; for the recovered share."),
+    ] = None,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Compare runs: accuracy, gaps, acuity, time, and where zooming is still needed.
+
+    Example: zoomgap compare 3f2a 91bc 07de --report report.html
+    """
+    from zoomgap import pipeline
+
+    with _store(db) as store:
+        roles = dict(pipeline.parse_role(store, text) for text in role or [])
+        comparison = pipeline.compare_runs(store, runs, roles)
+        if report is not None:
+            pipeline.write_report(store, comparison, report)
+    if as_json:
+        _print(comparison.to_json())
+        return
+    _comparison_lines(comparison.to_json())
+    if report is not None:
+        print(f"report: {report}")
+
+
+def _comparison_lines(found: dict[str, Any]) -> None:
+    rows = []
+    for row in found["runs"]:
+        interval = f"{row['low']:.3f} to {row['high']:.3f}"
+        p50 = None if row["p50_ms"] is None else round(row["p50_ms"])
+        acuity = None if row["acuity_px"] is None else round(row["acuity_px"], 1)
+        rows.append((row["run"], row["label"], row["n"], f"{row['accuracy']:.3f}", interval, row["errors"], p50, acuity))
+    _table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px"), rows)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of its database, students and report.")] = Path("demo"),
+    full: Annotated[bool, typer.Option("--full", help="More samples and longer training: about two hours.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="A few samples of everything: a smoke test.")] = False,
+) -> None:
+    """The whole loop on the embedded model: benchmark, arms, distillation, students, comparison, report.
+
+    Example: zoomgap demo --out demo
+    """
+    from zoomgap.demo import FULL, SHORT, USUAL, run_demo
+
+    scale = FULL if full else SHORT if short else USUAL
+    out.mkdir(parents=True, exist_ok=True)
+    with _store(out / "zoomgap.db") as store:
+        with _progress("demo") as update:
+            result = run_demo(store, out, scale, update)
+        _comparison_lines(result.comparison.to_json())
+    for line in result.lines:
+        print(line)
+    print(f"report: {result.report}")
+
+
+@db_app.command("info")
+def db_info(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
+    """Count what the database holds.
+
+    Example: zoomgap db info
+    """
+    with _store(db) as store:
+        counts = store.counts()
+    if as_json:
+        _print(counts)
+    else:
+        _table(("table", "rows"), list(counts.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The whole loop on the embedded model, at three scales.
+
+Benchmark, the base's arms, items from the agent's own zooms on other images, a student and its floor, the same arms
+again, times of one answer at a time, comparison, report. Every stage resumes: an interrupted demo goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoomgap import pipeline
+
+from zoomgap.pipeline import BuildOptions, ModelChoice, RunOptions
+from zoomgap.records import Labels
+from zoomgap.storage import Store
+
+Update = Callable[[int, int, str], None]
+
+TUNE_SEED, TIMING_SEED, DISTILL_SEED = 8_000_000, 8_500_000, 4_000_000
+"""The demo measures on tuning seeds: the project's test seeds are kept for docs/results.md."""
+
+BASE_ARMS = ("no-image", "direct", "region", "region-lowres", "agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """test, distill, timing: samples. labels: the students; minutes: of training each."""
+
+    test: int
+    distill: int
+    timing: int
+    minutes: float
+    labels: tuple[Labels, ...] = ("agent", "self")
+
+
+SHORT = Scale(test=36, distill=48, timing=4, minutes=0.1)
+USUAL = Scale(test=360, distill=900, timing=24, minutes=1.2)
+FULL = Scale(test=1200, distill=12_000, timing=60, minutes=20, labels=("agent", "self", "random-crop", "gold"))
+
+ROLES = {"agent": "student", "self": "floor", "random-crop": "placebo", "gold": "ceiling"}
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo found and where it lies. lines: findings in words."""
+
+    comparison: Comparison
+    report: Path
+    lines: list[str]
+
+
+def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResult:
+    """Run every stage in the folder `out`; `update` gets (done, total, stage)."""
+
+    def watch(stage: str) -> Callable[[Any], None]:
+        return lambda p: update(p.done, p.total, stage)
+
+    bench = _benchmark(store, scale.test, TUNE_SEED, update)
+    options = RunOptions()
+    runs = {arm: pipeline.run(store, bench, arm, ModelChoice(), options, watch(f"base {arm}")) for arm in BASE_ARMS}
+
+    source = _benchmark(store, scale.distill, DISTILL_SEED, update)
+    zooms = pipeline.run(store, source, "agent", ModelChoice(), options, watch("agent on distillation images"))
+    build = BuildOptions(name=f"demo-{scale.distill}", labels=scale.labels, use_gold="gold" in scale.labels)
+    pipeline.build_datasets(store, zooms.run, build, lambda p: update(p.done, p.total, f"votes for labels {p.labels}"))
+
+    students = {}
+    roles = {runs["direct"].run: "base"}
+    for labels in scale.labels:
+        folder = out / f"student-{labels}-{scale.distill}"
+        pipeline.train_student(
+            store,
+            f"{build.name}-{labels}",
+            "micro",
+            folder,
+            {"max_minutes": scale.minutes, "epochs": 100},
+            lambda p, labels=labels: update(p.step, p.steps, f"training on labels {labels}"),  # type: ignore[misc]
+        )
+        students[labels] = choice = ModelChoice(model=f"hf:{folder}")
+        direct = pipeline.run(store, bench, "direct", choice, options, watch(f"student of {labels} labels"))
+        runs[f"student {labels}"] = direct
+        roles[direct.run] = ROLES[labels]
+    runs["student region"] = pipeline.run(
+        store, bench, "region", students["agent"], options, watch("student's region view")
+    )
+
+    times = time_arms(store, scale.timing, students["agent"], update)
+    comparison = pipeline.compare_runs(store, [summary.run for summary in runs.values()], roles)
+    timing = pipeline.compare_runs(store, list(times.values()), {})
+    report = out / "report.html"
+    pipeline.write_report(store, comparison, report)
+    return DemoResult(comparison, report, timing_lines(timing, times))
+
+
+def _benchmark(store: Store, n: int, seed: int, update: Update) -> str:
+    known = {info.name for info in store.benchmarks()}
+    name = f"micro-{seed}-{n}"
+    if name not in known:
+        pipeline.make_micro(store, n, seed, count=lambda done, total: update(done, total, f"rendering {name}"))
+    return name
+
+
+def time_arms(store: Store, n: int, student: ModelChoice, update: Update) -> dict[str, str]:
+    """Runs of one answer at a time, arms taking turns every few samples: run ids by name."""
+    bench = _benchmark(store, n, TIMING_SEED, update)
+    arms = {
+        "base direct": ("direct", ModelChoice()),
+        "student direct": ("direct", student),
+        "base agent": ("agent", ModelChoice()),
+    }
+    runs = {}
+    block = max(1, n // 4)
+    for limit in range(block, n + block, block):
+        for name, (arm, choice) in arms.items():
+            options = RunOptions(concurrency=1, limit=min(limit, n))
+            summary = pipeline.run(
+                store, bench, arm, choice, options, lambda p, name=name: update(p.done, p.total, f"timing {name}")
+            )
+            runs[name] = summary.run
+    return runs
+
+
+def timing_lines(timing: Comparison, runs: dict[str, str]) -> list[str]:
+    """One line an arm: median time of one answer, one at a time."""
+    rows = {row["run"]: row for row in timing.to_json()["runs"]}
+    base = rows[runs["base agent"]]["p50_ms"]
+    return [
+        f"one at a time: {name} {rows[run]['p50_ms']:.0f} ms at the median, "
+        f"{base / rows[run]['p50_ms']:.1f} times as fast as the agent, {rows[run]['turns']:.2f} calls"
+        for name, run in runs.items()
+    ]
