@@ -485,7 +485,8 @@ def _comparison_lines(found: dict[str, Any]) -> None:
         interval = f"{row['low']:.3f} to {row['high']:.3f}"
         p50 = None if row["p50_ms"] is None else round(row["p50_ms"])
         acuity = None if row["acuity_px"] is None else round(row["acuity_px"], 1)
-        rows.append((row["run"], row["label"], row["n"], f"{row['accuracy']:.3f}", interval, row["errors"], p50, acuity))
+        accuracy = f"{row['accuracy']:.3f}"
+        rows.append((row["run"], row["label"], row["n"], accuracy, interval, row["errors"], p50, acuity))
     _table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px"), rows)
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoomgap import pipeline
-
 from zoomgap.pipeline import BuildOptions, ModelChoice, RunOptions
 from zoomgap.records import Labels
 from zoomgap.storage import Store
+
+if TYPE_CHECKING:
+    from zoomgap.compare import Comparison
 
 Update = Callable[[int, int, str], None]
 

@@ -2,8 +2,7 @@
 
 Thinking and tool markup is blanked; each letter, option text or number that could be an answer becomes a mark. The
 first rule that finds marks decides: `<answer>`, `\\boxed{}`, "the answer is" or a closing "so B", a line that is only
-the answer, and last the one mark of the reply. Marks of one rule that contradict each other leave it `unparsed`. No
-step moves an offset, so spans point into the reply as written.
+the answer, and last the one mark of the reply. Marks of one rule that contradict each other leave it `unparsed`.
 """
 
 from __future__ import annotations
@@ -12,18 +11,17 @@ import re
 import string
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from zoomgap.errors import UsageError
 from zoomgap.records import AnswerKind, Grade, Verdict
 
 GRADER = "rules-1"
-FEW_WORDS = 6  # an open text reply up to this length is an answer; in a longer one the answer has to be named
+FEW_WORDS = 8  # an open text reply up to this length is an answer; in a longer one the answer has to be named
 
 
-@dataclass(frozen=True, slots=True)
-class Extraction:
+class Extraction(NamedTuple):
     """What was read: a choice's letter, an integer in digits, or text as written. span: start and end in the reply."""
 
     answer: str
@@ -32,8 +30,7 @@ class Extraction:
 
 
 _Found = tuple[str | None, int, int]
-"""A possible answer with its span; None for one that is certainly no valid answer."""
-
+"""A possible answer, or None for one that cannot be valid, with its span: no step moves an offset of the reply."""
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _PLAIN = _FULL_WIDTH | str.maketrans("。、‘’“”「」【】−\u00a0\u3000", '.,\'\'""""()-  ')
 _BLANKED = (
@@ -41,7 +38,7 @@ _BLANKED = (
     re.compile(r"(?is)\A.*</(?:think|thinking)>"),
     re.compile(
         r"(?m)<\|(?!begin_of_box|end_of_box)[^|<>\n]{1,40}\|>|</?s>|[*`\ue000\ue001]+|^[^\S\n]*#+(?=\s)|\\[()\[\]]"
-        r"|(?<!\w)_+|_+(?!\w)|\\(?:text|textbf|mathrm|mathbf)\s*\{|\$(?=\\?[A-Za-z])|(?<=[A-Za-z}])\$"
+        r"|(?<!\w)_+|_+(?!\w)|\\(?:text|textbf|mathrm|mathbf)\s*\{|\$(?=\\?[A-Za-z])|(?<=[A-Za-z}])\$|[^\S\n ]+"
     ),
 )
 _CONTAINERS = (
@@ -64,17 +61,17 @@ _NUMBER_WORDS = """zero one two three four five six seven eight nine ten eleven 
 _NUMBERS = {word: str(value) for value, word in enumerate(re.findall(r"\w+", _NUMBER_WORDS))}
 _LARGE_NUMBER = re.compile(r"(?:thir|for|fif|six|seven|eigh|nine)ty\b|hundred|thousand|million|dozen|half|twenty-")
 _GAP = r"[^\w\ue000\ue001\n]*"
-_FILL = "final|correct|answer|option|choice|letter|the|an?|my|is|most|likely|probably|clearly|exactly|only|just|about"
-_FILLERS = rf"(?:\b(?:{_FILL})\b{_GAP})*"
-_MARKS = rf"(?P<marks>\ue000\ue001*(?:{_GAP}(?:\b(?:or|and|to)\b{_GAP}{_FILLERS})?\ue000\ue001*)*)"
+_FILLERS = rf"(?:\b(?:final|correct|answer|option|choice|letter|the|an?|my|is|most|likely|only|just)\b{_GAP}){{0,6}}"
+_JOINED = rf"[^\w\ue000\ue001\n.]*(?:\b(?:or|and|to)\b{_GAP}{_FILLERS})?\ue000\ue001*"
+_MARKS = rf"(?P<marks>\ue000\ue001*(?:{_JOINED}|{_GAP}\ue000\ue001*(?!\ue001|[^\S\n]+\w))*+)"
 _HEAD = re.compile(rf"(?i){_GAP}{_FILLERS}{_MARKS}")
 _ALONE = re.compile(rf"(?im)^{_GAP}{_FILLERS}{_MARKS}{_GAP}$")
 _ANCHOR = re.compile(
-    r"(?i)(?:\bthe\s+)?(?:\b(?:final|correct|right|best|my)\s+)*\b(?:answer|option|choice)(?:\s+to\s[^.:\n]{0,80}?)?"
+    r"(?i)(?:\bthe\s+)?(?:\b(?:final|correct|right|best|my)\s+)*\b(?:answer|ans|option|choice)(?:\s+to\s[^.:\n]{0,80}?)?"
     r"\s*(?:(?:\bis|\b(?:would|should|must)\s+be)(?![\w'])|[:=])[\s:]*"
     r"|(?:答案|答え|正解|正确选项|정답)\s*(?:应该)?(?:是|为|為|は|은|:)+\s*|(?<!不)[选選][择擇]?(?=\s*\(?\ue000)"
-    r"|\b(?:so|therefore|thus|hence|choose|pick|select|think|go\s+with|it\s+is|it's)\b[\s:,]*"
-    rf"(?={_FILLERS}{_MARKS}[^\w\ue000\ue001]*\Z)"
+    r"|\b(?:so|therefore|thus|hence|choose|pick|select|say|think|go\s+with|it\s+is|it's)\b[\s:,]*"
+    rf"(?={_GAP}{_FILLERS}{_MARKS}[^\w\ue000\ue001]*\Z)"
 )
 # What takes an anchor back ("I don't think the answer is"), and what makes a mere mention no answer.
 _DENIED = re.compile(r"(?i)(?:\b(?:not|never|if|whether|wrong|incorrect)|n't)\b(?:(?!\bbut\b)[^.!?,;:\n])*\Z")
@@ -148,7 +145,8 @@ def _blank(reply: str) -> str:
 
 def _read(text: str, kind: AnswerKind, choices: tuple[str, ...]) -> Extraction | None:
     for rule, pattern in _CONTAINERS:
-        inner = [(m.start(1), _read(m[1], kind, choices)) for m in pattern.finditer(text) if m[1].strip()]
+        matches = list(pattern.finditer(text))
+        inner = [(m.start(1), _read(m[1], kind, choices)) for m in matches if m[1].strip() or m is matches[-1]]
         if inner:
             return _agreed(rule, [(x.answer, at + x.span[0], at + x.span[1]) if x else (None, 0, 0) for at, x in inner])
     rules = _text_rules(text) if kind == "text" else _mark_rules(text, kind, choices)
@@ -226,7 +224,7 @@ def _options(choices: tuple[str, ...]) -> dict[tuple[str, ...], str | None]:
     """Letter of each option's words, the longest first; None for doubles. A text that is a valid letter is left out."""
     letters, names = _letters(choices), [normal(choice) for choice in choices]
     pairs = sorted(zip(names, letters, strict=False), key=lambda pair: -len(" ".join(pair[0])))
-    texts = [(name, letter) for name, letter in pairs if " ".join(name).upper() not in ("", *letters)]
+    texts = [pair for pair in pairs if " ".join(pair[0]).upper() not in ("", *letters)]
     return {name: letter if names.count(name) == 1 else None for name, letter in texts}
 
 
@@ -234,16 +232,18 @@ def _text_rules(text: str) -> Iterator[tuple[str, list[_Found]]]:
     """The rules for open text, with what each finds."""
     anchors, found = _anchors(text), []
     for anchor, limit in zip(anchors, [*(after.start() for after in anchors[1:]), len(text)], strict=False):
-        end = stop.start() if (stop := _SENTENCE_END.search(text, anchor.end(), limit)) else limit
-        found += _phrase(text, anchor.end(), end, 2 * FEW_WORDS)
+        stop = _SENTENCE_END.search(text, anchor.end(), limit)
+        found += _phrase(text, anchor.end(), stop.start() if stop else limit)
     yield "anchored", found
-    yield "only", _phrase(text, 0, len(text), FEW_WORDS)
+    yield "only", [] if anchors else _phrase(text, 0, len(text))
 
 
-def _phrase(text: str, start: int, end: int, words: int) -> list[_Found]:
+def _phrase(text: str, start: int, end: int) -> list[_Found]:
     """The one short phrase between two positions, without "it is" in front and punctuation around; or nothing."""
+    start = end - len(text[start:end].lstrip(_EDGE + "%#"))
     start = statement.end() if (statement := _STATEMENT.match(text, start, end)) else start
-    start = end - len(text[start:end].lstrip(_EDGE + "%"))
+    start = end - len(text[start:end].lstrip(_EDGE + "%#"))
     end = start + len(text[start:end].rstrip(_EDGE + "-$"))
-    few = start < end and len(text[start:end].split()) <= words and not _SENTENCE_END.search(text, start, end)
-    return [(" ".join(text[start:end].split()), start, end)] if few else []
+    phrase = " ".join(text[start:end].split())
+    few = 0 < len(phrase.split()) <= FEW_WORDS and not _ANCHOR.search(phrase)
+    return [(phrase, start, end)] if few and not _SENTENCE_END.search(text, start, end) else []

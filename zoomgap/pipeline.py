@@ -67,7 +67,12 @@ class RunOptions:
 
 
 def make_micro(
-    store: Store, n: int, seed: int, backgrounds: Path | None = None, name: str | None = None, count: Count | None = None
+    store: Store,
+    n: int,
+    seed: int,
+    backgrounds: Path | None = None,
+    name: str | None = None,
+    count: Count | None = None,
 ) -> BenchmarkInfo:
     """Render n samples of the procedural benchmark into the store, or find them there."""
     source = {"kind": "micro", "seed": seed, "n": n, "backgrounds": str(backgrounds) if backgrounds else None}

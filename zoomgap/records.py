@@ -208,7 +208,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call as the model wrote it: `arguments` is its own JSON text, parsed or not. id: "" where the model gave none."""
+    """A call as the model wrote it: `arguments` is its own text, JSON or not. id: "" where the model gave none."""
 
     id: str
     name: str
@@ -236,7 +236,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a VisionModel is asked. tools: JSON schemas in the OpenAI form. logprobs: alternatives a token, None for none."""
+    """What a VisionModel is asked. tools: schemas in the OpenAI form. logprobs: alternatives a token, None for none."""
 
     messages: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -490,7 +490,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
-    """One teacher's answer to a question on its crop. answer None with an error is a vote that failed, not an answer."""
+    """One teacher's answer to a question on its crop. answer None with an error is a vote that failed, no answer."""
 
     question: str
     labels: Labels

@@ -154,7 +154,7 @@ def frame_of(index: int, box: Box, budget: int) -> Frame:
 
 @given(st.data(), sides, sides, st.sampled_from(CONVENTIONS))
 def test_a_box_of_a_nested_frame_comes_back_as_pixels_of_the_original(data, width, height, convention):
-    """Any part of the original that two nested frames show is asked for and taken, to a pixel, whatever the convention."""
+    """Any part of the original that two nested frames show is taken, to a pixel, whatever the convention."""
     size = Size(width, height)
     outer = data.draw(parts(size))
     inner = data.draw(parts(Size(int(outer.width), int(outer.height)))).shifted(outer.x1, outer.y1)

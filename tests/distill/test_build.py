@@ -79,6 +79,18 @@ async def test_an_interrupted_build_goes_on(world):
     assert again.datasets == whole.datasets
 
 
+async def test_votes_of_other_models_and_settings_change_nothing(world):
+    whole = await run(world)
+    other = ScriptedModel(lambda r: "orange", name="other")
+    strange = (await run(world, teacher=other, base=other)).votes
+    more = (await run(world, replace(CONFIG, votes=replace(CONFIG.votes, votes=6)))).votes
+    again = await run(world, known=[*strange, *more])
+    assert again.datasets == whole.datasets
+    assert {(v.labels, v.voter, v.question, v.index) for v in again.votes} == {
+        (v.labels, v.voter, v.question, v.index) for v in whole.votes
+    }
+
+
 async def test_progress_counts_known_votes_and_errors(world):
     seen = []
     down = ScriptedModel(lambda r: (_ for _ in ()).throw(ModelError("down")), name="teacher")

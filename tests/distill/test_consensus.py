@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoomgap.distill.consensus import (
@@ -16,6 +16,7 @@ from zoomgap.distill.consensus import (
     plurality,
     tally,
     vote,
+    voter_of,
 )
 from zoomgap.distill.questions import QuestionConfig, ask
 from zoomgap.distill.regions import box_elsewhere, propose
@@ -62,7 +63,21 @@ async def test_teacher_votes_on_the_agents_crop(world, asked):
     labels = agree(questions, votes, "agent", ConsensusConfig(min_votes=3)).kept
     truth = {v.question: v.answer for v in gold_votes(questions, material.regions, world.samples)}
     assert {q: label.answer for q, label in labels.items()} == truth
-    assert {v.voter for v in votes} == {"teacher"}
+    assert {v.voter for v in votes} == {voter_of(teacher, CONFIG)}
+
+
+def test_a_voter_is_its_weights_and_settings():
+    model = ScriptedModel([], name="micro")
+    name = voter_of(model, CONFIG)
+    assert name.startswith("micro#")
+    assert voter_of(model, replace(CONFIG, votes=9, concurrency=1)) == name
+    others = [
+        voter_of(model, replace(CONFIG, crop_pixels=4096)),
+        voter_of(model, replace(CONFIG, sampling=replace(CONFIG.sampling, seed=7))),
+        voter_of(model, CONFIG, QuestionConfig(named_overlay_share=0.5)),
+    ]
+    model.weights = "3f2a"
+    assert len({name, *others, voter_of(model, CONFIG)}) == 5
 
 
 async def test_first_vote_is_greedy_and_the_others_have_seeds_of_their_own(world, asked):
@@ -192,6 +207,7 @@ def test_plurality_takes_the_earliest_among_equals_and_only_its_own_labels():
     assert plurality([question()], ballot(""), "agent").fell == {"no vote readable": 1}
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["red", "blue", "green", ""]), max_size=9), st.randoms())
 def test_tally_counts_every_readable_vote_once_in_any_order(answers, random):
     votes = ballot(*answers)

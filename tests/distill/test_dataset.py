@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoomgap import imaging
@@ -100,6 +100,7 @@ def test_an_epoch_has_every_item_once_in_batches_of_one_size(items):
     assert plan_epoch(many, sizes, 8, seed=2, epoch=0) != epochs[0]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75]))
 def test_steps_cover_each_batch_once_with_replay_spread_between(batches, share):
     steps = plan_steps(batches, share, None)

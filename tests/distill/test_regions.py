@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoomgap.distill.regions import RegionConfig, Traced, box_elsewhere, propose, region_of
@@ -66,6 +66,7 @@ def test_proposing_reads_no_gold(world):
     assert propose(blind) == propose(world.traced)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_box_elsewhere_is_any_place_that_does_not_touch(data):
     size = Size(data.draw(st.integers(2, 9)), data.draw(st.integers(2, 9)))
@@ -76,7 +77,7 @@ def test_box_elsewhere_is_any_place_that_does_not_touch(data):
         Box(i, j, i + w, j + h) for i in range(size.width - w + 1) for j in range(size.height - h + 1)
     }  # fmt: skip
     allowed = {place for place in places if place.intersection(box) == 0}
-    found = {box_elsewhere(box, size, str(seed)) for seed in range(40)}
+    found = {box_elsewhere(box, size, str(seed)) for seed in range(12)}
     assert found <= (allowed or {None})
 
 

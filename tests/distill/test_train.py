@@ -143,7 +143,16 @@ def test_model_card_states_what_it_was_made_of(items, world, tiny_checkpoint, tm
     mixed = [*items[:-1], replace(items[-1], gold=True, labels="gold")]
     result = train(config, mixed, world.pictures.load, tiny_checkpoint, tmp_path)
     card = (tmp_path / "README.md").read_text()
-    facts = (str(tiny_checkpoint), "test-agent", "agent, gold", "6 on 6 images", "color 6", "was read): 1", "clip: 1.0")
+    facts = (
+        f"base_model: {tiny_checkpoint.name}",
+        result.base_weights[:12],
+        "test-agent",
+        "agent, gold",
+        "6 on 6 images",
+        "color 6",
+        "was read): 1",
+        "clip: 1.0",
+    )
     assert all(fact in card for fact in facts)
     table = model_card(replace(result, validation=[Validation(7, 0.5, 0.25, 9)]), {}, mixed)
     assert "| 7 | 0.500 | 0.250 | 9 |" in table

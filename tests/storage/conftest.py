@@ -76,10 +76,10 @@ class Shelf:
     @staticmethod
     def sample(number: int, image: ImageInfo, **change) -> Sample:
         values = {
-            "id": f"s{number}", "benchmark": "tiny", "image": image.sha256, "width": image.width, "height": image.height,
-            "question": "What color?", "answer": "A", "answer_kind": "choice", "choices": ("red", "blue"),
-            "dimension": "color", "evidence": (Box(3, 5, 10, 11),), "evidence_kind": "tight", "cluster": "one",
-            "detail_px": 2.5, "meta": {"seed": number, "tags": ["x"]},
+            "id": f"s{number}", "benchmark": "tiny", "image": image.sha256, "width": image.width,
+            "height": image.height, "question": "What color?", "answer": "A", "answer_kind": "choice",
+            "choices": ("red", "blue"), "dimension": "color", "evidence": (Box(3, 5, 10, 11),),
+            "evidence_kind": "tight", "cluster": "one", "detail_px": 2.5, "meta": {"seed": number, "tags": ["x"]},
         }  # fmt: skip
         return Sample(**values | change)
 

@@ -80,7 +80,7 @@ def test_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     counts = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
-    assert counts == ["14\n"] * 4
+    assert counts == ["15\n"] * 4
     assert [path.name for path in tmp_path.iterdir()] == ["new.db"]
 
 

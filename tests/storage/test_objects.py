@@ -39,7 +39,7 @@ def test_put_mends_a_file_cut_short(tmp_path: Path) -> None:
 
 
 def test_missing_object(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="ab{63} is not in"):
+    with pytest.raises(StoreError, match=r"ab{63} is not in"):
         ObjectStore(tmp_path).read("a" + "b" * 63)
 
 

@@ -19,6 +19,7 @@ from zoomgap.distill.consensus import (
     gold_votes,
     plurality,
     vote,
+    voter_of,
 )
 from zoomgap.distill.dataset import check_trainable, make_items
 from zoomgap.distill.questions import QuestionConfig, ask
@@ -78,9 +79,9 @@ async def build(
 ) -> Built:
     """Regions, questions, votes, consensus and items, for the agent's labels and then for the controls.
 
-    teacher votes on crops, base on the full image. known: votes of an earlier, interrupted build; keep is called with
-    each new vote, failed ones included, as it comes. Raises UsageError for samples that may not be trained on, and for
-    gold labels without use_gold.
+    teacher votes on crops, base on the full image. known: stored votes, of which those of the same models and settings
+    are not asked again; keep is called with each new vote, failed ones included, as it comes. Raises UsageError for
+    samples that may not be trained on, and for gold labels without use_gold.
     """
     _check(config)
     traced = list(traced)
@@ -89,7 +90,10 @@ async def build(
     found = propose(traced, config.regions)
     regions = {region.id: region for region in found.kept}
     questions = ask(found.kept, samples, config.questions)
-    votes = list(known)
+    voters = {labels: voter_of(model, config.votes, config.questions) for labels, model in
+              {"agent": teacher, "random-crop": teacher, "self": base}.items()}  # fmt: skip
+    # Votes of other models or settings are somebody else's: mixed in, they would make the labels depend on history.
+    votes = [v for v in known if v.voter == voters.get(v.labels) and v.index < config.votes.votes]
     material = Material(regions, samples, load_image, save_image)
 
     votes += await _collect(questions, "agent", teacher, material, config, votes, keep, progress)
@@ -133,8 +137,9 @@ async def _collect(
 ) -> list[Vote]:
     """The votes of `model` that are not known yet."""
     asked = {question.id for question in questions}
+    voter = voter_of(model, config.votes, config.questions)
     total = len(asked) * config.votes.votes
-    done = sum(v.labels == labels and v.voter == model.name and v.error is None and v.question in asked for v in known)
+    done = sum(v.labels == labels and v.voter == voter and v.error is None and v.question in asked for v in known)
     cast: list[Vote] = []
     errors = 0
     async for new in vote(questions, labels, model, material, config.votes, config.questions, known):

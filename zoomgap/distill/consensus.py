@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple
 
 import PIL.Image
@@ -38,6 +38,7 @@ from zoomgap.records import (
     Size,
     Text,
     Vote,
+    digest,
 )
 
 SaveImage = Callable[[bytes, str, Size], ImageInfo]
@@ -83,6 +84,13 @@ class Consensus(NamedTuple):
     fell: dict[str, int]
 
 
+def voter_of(model: VisionModel, config: VoteConfig, asked: QuestionConfig | None = None) -> str:
+    """Who votes: the model's name, and a hash of its weights and of every setting that can change a vote."""
+    settings = {k: v for k, v in asdict(config).items() if k not in ("votes", "concurrency")}
+    weights = getattr(model, "weights", None)
+    return f"{model.name}#{digest([weights, settings, asdict(asked or QuestionConfig())])[:8]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Material:
     """What voters are shown pieces of: regions and samples by id, and the images behind them."""
@@ -116,7 +124,8 @@ async def vote(
     """
     if labels == "gold":
         raise UsageError("labels 'gold' come from the benchmark and no model is asked: use gold_votes")
-    have = {(v.question, v.index) for v in known if v.labels == labels and v.voter == model.name and v.error is None}
+    voter = voter_of(model, config, asked)
+    have = {(v.question, v.index) for v in known if v.labels == labels and v.voter == voter and v.error is None}
 
     async def ballot(question: Question) -> list[Vote]:
         missing = [index for index in range(config.votes) if (question.id, index) not in have]
@@ -126,7 +135,8 @@ async def vote(
         shown = await asyncio.to_thread(_look, labels, question, material, config, asked)
         info = material.save_image(shown.data, "image/jpeg", shown.size)
         request = _request(question, Image(info.sha256, shown.size.width, shown.size.height), config)
-        return await asyncio.gather(*(_cast(question.id, labels, index, model, request) for index in missing))
+        blank = Vote(question=question.id, labels=labels, voter=voter, index=0, answer=None)
+        return await asyncio.gather(*(_cast(replace(blank, index=index), model, request) for index in missing))
 
     pending: set[asyncio.Task[list[Vote]]] = set()
     try:
@@ -172,17 +182,16 @@ def _request(question: Question, image: Image, config: VoteConfig) -> Request:
     return Request(messages=(Message(role="user", content=(image, Text(text))),), sampling=config.sampling)
 
 
-async def _cast(question: str, labels: Labels, index: int, model: VisionModel, request: Request) -> Vote:
-    """Vote number `index`: greedy the first time, then with a seed of its own."""
-    sampling = replace(request.sampling, seed=request.sampling.seed + index)
-    if index == 0:
+async def _cast(blank: Vote, model: VisionModel, request: Request) -> Vote:
+    """The vote filled in: the first is greedy, the others have seeds of their own."""
+    sampling = replace(request.sampling, seed=request.sampling.seed + blank.index)
+    if blank.index == 0:
         sampling = replace(sampling, temperature=0.0)
-    answer, failure = None, None
     try:
-        answer = (await model.reply(replace(request, sampling=sampling))).text
+        reply = await model.reply(replace(request, sampling=sampling))
     except ModelError as error:
-        failure = str(error)
-    return Vote(question=question, labels=labels, voter=model.name, index=index, answer=answer, error=failure)
+        return replace(blank, error=str(error))
+    return replace(blank, answer=reply.text)
 
 
 def gold_votes(

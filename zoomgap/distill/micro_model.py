@@ -15,13 +15,16 @@ from zoomgap.benchmarks.micro.questions import LOCAL, QUESTIONS, VALUES
 from zoomgap.benchmarks.micro.scene import COLORS, SHAPES
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
     from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
 GRID = 20
 """Step of the coordinates that the model writes, in thousandths of the image side."""
 
 SPECIAL_TOKENS = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>",
+    "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 CALL_TOKENS = (
     "zoom_in(label, bbox_2d, image)",
@@ -30,7 +33,8 @@ CALL_TOKENS = (
 """The tool's line and the fixed parts of a zoom call, one token each: a call costs the agent about 15 tokens."""
 
 CHAT_TEMPLATE = """\
-{%- if tools %}{{- '<|im_start|>system\\n' }}{%- for tool in tools %}{%- set f = tool.function if tool.function else tool %}\
+{%- if tools %}{{- '<|im_start|>system\\n' }}\
+{%- for tool in tools %}{%- set f = tool.function if tool.function else tool %}\
 {{- f.name + '(' + (f.parameters.properties.keys() | join(', ')) + ')' }}{%- endfor %}{{- '<|im_end|>\\n' }}{%- endif %}
 {%- for message in messages %}
 {{- '<|im_start|>' + message.role + '\\n' }}
@@ -67,7 +71,7 @@ def corpus() -> Iterator[str]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE: any text can be read; words of the benchmark, and numbers in steps of GRID, are one token each."""
+    """Byte-level BPE: any text can be read; words of the benchmark and numbers in steps of GRID are one token each."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import Qwen2TokenizerFast
 
@@ -159,15 +163,55 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLProcessor:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3VLForConditionalGeneration:
-    """Random weights, seeded, in fp32."""
+    """Random weights, seeded, in fp32; positions and coordinate tokens begin as smooth functions of what they mean."""
     import torch
     from transformers import Qwen3VLForConditionalGeneration
 
     torch.manual_seed(seed)
     model = Qwen3VLForConditionalGeneration(build_config(tokenizer))
+    smooth_start(model, tokenizer, seed)
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
     model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     return model
+
+
+def smooth_start(model: Any, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+    """Add waves to the position embeddings and set those of the coordinate tokens by waves.
+
+    From unrelated random vectors the model learned no coordinate in 1,000 steps: neighbours have to be alike for what
+    is learned at one place to hold at the next.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    places = model.model.visual.pos_embed.weight
+    side = round(len(places) ** 0.5)
+    line = waves(torch.linspace(0, 1, side))
+    grid = torch.cat([line.repeat_interleave(side, 0), line.repeat(side, 1)], dim=1)
+    tokens = model.model.language_model.embed_tokens.weight
+    numbers = list(range(0, 1001, GRID))
+    ids = [tokenizer.convert_tokens_to_ids(str(number)) for number in numbers]
+    scale = waves(torch.tensor(numbers) / 1000)
+    with torch.no_grad():
+        places += 0.5 * _spread(grid, places.shape[1], generator)
+        tokens[ids] = float(tokens.std()) * _spread(scale, tokens.shape[1], generator)
+
+
+def waves(x: Tensor, count: int = 8) -> Tensor:
+    """Numbers in 0..1, [n] -> a ramp and `count` sines and cosines of rising frequency, [n, 2 * count + 1]."""
+    import torch
+
+    angles = torch.pi * x[:, None] * torch.arange(1, count + 1)
+    return torch.cat([2 * x[:, None] - 1, angles.sin(), angles.cos()], dim=1)
+
+
+def _spread(features: Tensor, width: int, generator: torch.Generator) -> Tensor:
+    """Features turned by a random orthonormal map into `width` dimensions, scaled to unit deviation."""
+    import torch
+
+    turn, _ = torch.linalg.qr(torch.randn(width, features.shape[1], generator=generator))
+    spread = features @ turn.T
+    return spread / spread.std()
 
 
 def save_checkpoint(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, path: Path) -> None:
@@ -179,3 +223,29 @@ def save_checkpoint(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLPr
     path.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(path)
     processor.save_pretrained(path)
+
+
+CARD = """---
+library_name: transformers
+pipeline_tag: image-text-to-text
+license: apache-2.0
+tags: [zoomgap, qwen3_vl]
+---
+# micro: the embedded model of zoomgap
+
+A vision-language model of the Qwen3-VL architecture with {parameters:.1f} million parameters, trained from random
+weights by `zoomgap distill pretrain` for {steps} steps (seed {seed}) on scenes of the procedural benchmark `micro`
+(seeds below 4,000,000), rendered on the fly. It reads nothing but that world; it exists so that the whole loop of
+zoomgap runs anywhere.
+
+**What it was taught**: to read a detail in a crop in six dimensions (counting, ocr, color, structure, material,
+object); to write a zoom call whose box finds the thing asked for; to zoom again into a crop where the detail is still
+smaller than {zoom:.0f} px; to answer after one or two crops; to answer directly where the evidence is large.
+
+**What it was not taught**, on purpose: to answer directly on evidence under {direct:.0f} px of its view. That is what
+distillation has to teach, and what a student of it is measured on. On such evidence its direct answers are guesses.
+
+Input: views of 256 x 256 px and crops of 128 x 128 px (any sides that are multiples of 32). It answers a choice
+question with the option's text. Boxes are thousandths of the latest image, in steps of {grid}. Figures: docs/results.md
+of the project.
+"""

@@ -74,10 +74,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A batch of rows, right-padded to T. ids, labels, branches: [B, T] int64 (branch -1 is padding); positions: [3, B, T].
+    """A batch of rows, right-padded to T.
 
-    labels[b, t] is the token to be predicted AFTER position t, or IGNORE. images: image index of each placeholder run,
-    rows in order.
+    ids, labels, branches: [B, T] int64 (branch -1 is padding); positions: [3, B, T]. labels[b, t] is the token to be
+    predicted AFTER position t, or IGNORE. images: image index of each placeholder run, rows in order.
     """
 
     ids: NDArray[np.int64]

@@ -19,10 +19,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoomgap.distill.micro_model import build_model, build_processor, build_tokenizer, save_checkpoint
+from zoomgap.distill.micro_model import (
+    CARD,
+    GRID,
+    build_model,
+    build_processor,
+    build_tokenizer,
+    save_checkpoint,
+)
 from zoomgap.distill.optim import make_optimizer
 from zoomgap.distill.packing import IGNORE, branch_mask
-from zoomgap.distill.pretrain_data import HEAD_SIZES, Batch, Mixture, make_batch
+from zoomgap.distill.pretrain_data import DIRECT_PX, HEAD_SIZES, ZOOM_PX, Batch, Mixture, make_batch
 from zoomgap.errors import UsageError
 from zoomgap.models.speedups import apply_speedups
 
@@ -209,7 +216,7 @@ def pretrain(config: PretrainConfig, out: Path, report: Callable[[Progress], Non
         optimizer.set_factor(factor_at(config, step))
         losses = trainee.losses(batch)
         optimizer.zero_grad()
-        (losses["answer"] + 0.5 * losses["see"] + 2.0 * losses["box"]).backward()
+        (losses["answer"] + 0.5 * losses["see"] + 5.0 * losses["box"]).backward()
         nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
         optimizer.step()
         step += 1
@@ -219,8 +226,14 @@ def pretrain(config: PretrainConfig, out: Path, report: Callable[[Progress], Non
         if time.monotonic() - saved > config.save_minutes * 60 or step == config.steps:
             _save(out / CHECKPOINT, trainee, optimizer, config, step)
             saved = time.monotonic()
-    save_checkpoint(model, build_processor(tokenizer), out / "export")
-    return out / "export"
+    export = out / "export"
+    save_checkpoint(model, build_processor(tokenizer), export)
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    card = CARD.format(
+        parameters=millions, steps=step, seed=config.seed, zoom=ZOOM_PX, direct=DIRECT_PX, grid=GRID
+    )
+    (export / "README.md").write_text(card, encoding="utf-8")
+    return export
 
 
 def _loader(tokenizer: PreTrainedTokenizerFast, config: PretrainConfig, start: int) -> Iterator[Batch]:

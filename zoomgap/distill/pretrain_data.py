@@ -155,7 +155,7 @@ def unquantised(frame: Frame, numbers: Sequence[int]) -> Box:
 
 
 def cell_targets(picture: Picture, frame: Frame) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """What each merged token of an image should know: classes int16 [cells, 3] (-1 not judged), boxes [cells, 4] in 0..1."""
+    """What each merged token should know: classes int16 [cells, 3] (-1 is not judged), boxes [cells, 4] in 0..1."""
     rows, columns = frame.size.height // 32, frame.size.width // 32
     classes = np.zeros((rows, columns, 3), np.int16)
     boxes = np.full((rows, columns, 4), np.nan, np.float32)

@@ -74,20 +74,24 @@ def model_card(result: TrainResult, config: Mapping[str, Any], items: Sequence[I
     datasets = ", ".join(sorted({item.dataset for item in items}))
     labels = ", ".join(sorted({item.labels for item in items}))
     dimensions = ", ".join(f"{name} {n}" for name, n in sorted(Counter(item.dimension for item in items).items()))
+    base = Path(result.base).name  # the folder's place is of no use elsewhere
     gold = sum(item.gold for item in items)
-    rows = "\n".join(f"| {v.step} | {v.loss:.3f} | {v.accuracy:.3f} | {v.items} |" for v in result.validation)
+    rows = (
+        "\n".join(f"| {v.step} | {v.loss:.3f} | {v.accuracy:.3f} | {v.items} |" for v in result.validation)
+        or "| - | - | - | 0 |"
+    )
     settings = "\n".join(f"- {name}: {value}" for name, value in config.items())
     return f"""---
 library_name: transformers
 pipeline_tag: image-text-to-text
-base_model: {result.base}
+base_model: {base}
 tags: [zoomgap, distillation]
 ---
 # A student distilled by zoomgap
 
 Trained to answer at one glance what its teacher read on crops.
 
-- Base: `{result.base}` (weights {result.base_weights[:12]})
+- Base: `{base}` (weights {result.base_weights[:12]})
 - Dataset: {datasets}; labels: {labels}
 - Items: {len(items)} on {len({item.image for item in items})} images, {result.items} of them trained on; {dimensions}
 - With overlay: {sum(item.overlay is not None for item in items)}; marked gold (the benchmark's answer was read): {gold}
