@@ -90,11 +90,12 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, header in enumerate(headers):
         numeric = all(isinstance(row[place], int | float) or row[place] is None for row in rows)
-        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(header, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         # Text, not str: what a model wrote is never read as markup.
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    Console().print(table)
+    # Into a pipe or file the whole table goes, however wide.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 @contextmanager
@@ -219,7 +220,7 @@ def run_command(
                 options,
                 lambda p: update(p.done, p.total, f"{p.errors} errors" if p.errors else ""),
             )
-        row = pipeline.run_row(store, summary)
+        row = pipeline.run_row(store, summary, limit)
     if as_json:
         _print(row)
     else:
@@ -310,7 +311,7 @@ def traces_list(
         _print(rows)
     else:
         keys = ("id", "run", "arm", "sample", "verdict", "stop_reason", "zooms", "wall_ms", "text")
-        _table(keys, [[row[key] for key in keys] for row in rows])
+        _table(keys, [[round(row[key]) if key == "wall_ms" else row[key] for key in keys] for row in rows])
 
 
 @traces_app.command("show")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -193,13 +193,15 @@ async def _answer(store: Store, sample: Sample, arm: str, choice: ModelChoice, o
         await model.aclose()
 
 
-def run_row(store: Store, summary: RunSummary) -> dict[str, Any]:
-    """A run as one flat row: what `zoomgap run --json` prints."""
+def run_row(store: Store, summary: RunSummary, limit: int | None = None) -> dict[str, Any]:
+    """A run, or its first `limit` samples, as one flat row: what `zoomgap run --json` prints."""
     from zoomgap.compare import compare
 
     spec = store.run(summary.run)
-    runs = [run_data(store, summary.run)]
-    (row,) = compare(runs).to_json()["runs"]
+    data = run_data(store, summary.run)
+    asked = {sample.id for sample in store.samples(spec.benchmark, limit=limit)}
+    data = replace(data, results=[result for result in data.results if result.sample.id in asked])
+    (row,) = compare([data]).to_json()["runs"]
     kept = (
         "accuracy", "low", "high", "p50_ms", "p95_ms", "prompt_tokens", "completion_tokens", "image_tokens", "turns",
         "cost",

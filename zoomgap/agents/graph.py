@@ -85,8 +85,9 @@ async def look_and_answer(sample: Sample, question: str, context: Context, *, lo
         steps=(), calls=(), spoken="", received=(), bad_calls=0, warned=False, forced=None, outcome=None,
     )  # fmt: skip
     # Two supersteps a round (each zoom, each bad call, one warning, one call that forces the answer), and the answer.
+    # LangGraph wants one more than it takes.
     rounds = settings.max_zooms + MAX_BAD_CALLS + 2
-    final = await compiled().ainvoke(start, {"recursion_limit": 2 * rounds + 1}, context=context)
+    final = await compiled().ainvoke(start, {"recursion_limit": 2 * rounds + 2}, context=context)
     outcome: Outcome = final["outcome"]
     return outcome
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from PIL import Image as PILImage
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils.logging import disable_progress_bar
 
 from zoomgap.errors import ModelError, UsageError, ZoomgapError
 from zoomgap.models.base import LoadImage, split_reasoning
@@ -40,6 +41,8 @@ def load_checkpoint(path: Path) -> tuple[Any, Any]:
     """
     if not any(path.glob("*.safetensors")):
         raise UsageError(f"no checkpoint at '{path}': name a folder with config.json and *.safetensors files")
+    # Its bar for the weights would be mixed into ours.
+    disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else cpu_dtype()
     try:
