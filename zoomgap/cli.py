@@ -42,9 +42,7 @@ Db = Annotated[
     Path, typer.Option("--db", envvar="ZOOMGAP_DB", help="Database; images lie in the folder objects/ beside it.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Model = Annotated[
-    str, typer.Option(help="micro (embedded), hf:PATH (a checkpoint folder), or a name with --endpoint.")
-]
+Model = Annotated[str, typer.Option(help="micro (embedded), hf:PATH (a checkpoint folder), or a name with --endpoint.")]
 Endpoint = Annotated[str | None, typer.Option(help="An OpenAI-compatible server, such as http://localhost:8000/v1.")]
 DEFAULT_DB = Path("zoomgap.db")
 
@@ -221,10 +219,14 @@ def run_command(
                 lambda p: update(p.done, p.total, f"{p.errors} errors" if p.errors else ""),
             )
         row = pipeline.run_row(store, summary, limit)
+        failed = summary.errors == summary.attempted
+        last = store.trajectories(summary.run, verdict="error")[-1].error if failed else None
     if as_json:
         _print(row)
     else:
         _run_lines(row)
+    if failed:
+        raise ZoomgapError(f"run {summary.run} has no answer, only errors, the last one: {last}")
 
 
 def _run_lines(row: dict[str, Any]) -> None:

@@ -57,15 +57,14 @@ class DemoResult:
 def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResult:
     """Run every stage in the folder `out`; `update` gets (done, total, stage)."""
 
-    def watch(stage: str) -> Callable[[Any], None]:
-        return lambda p: update(p.done, p.total, stage)
-
     bench = _benchmark(store, scale.test, TUNE_SEED, update)
     options = RunOptions()
-    runs = {arm: pipeline.run(store, bench, arm, ModelChoice(), options, watch(f"base {arm}")) for arm in BASE_ARMS}
+    runs = {
+        arm: pipeline.run(store, bench, arm, ModelChoice(), options, watch(update, f"base {arm}")) for arm in BASE_ARMS
+    }
 
     source = _benchmark(store, scale.distill, DISTILL_SEED, update)
-    zooms = pipeline.run(store, source, "agent", ModelChoice(), options, watch("agent on distillation images"))
+    zooms = pipeline.run(store, source, "agent", ModelChoice(), options, watch(update, "agent on distillation images"))
     build = BuildOptions(name=f"demo-{scale.distill}", labels=scale.labels, use_gold="gold" in scale.labels)
     pipeline.build_datasets(store, zooms.run, build, lambda p: update(p.done, p.total, f"votes for labels {p.labels}"))
 
@@ -82,11 +81,11 @@ def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResul
             lambda p, labels=labels: update(p.step, p.steps, f"training on labels {labels}"),  # type: ignore[misc]
         )
         students[labels] = choice = ModelChoice(model=f"hf:{folder}")
-        direct = pipeline.run(store, bench, "direct", choice, options, watch(f"student of {labels} labels"))
+        direct = pipeline.run(store, bench, "direct", choice, options, watch(update, f"student of {labels} labels"))
         runs[f"student {labels}"] = direct
         roles[direct.run] = ROLES[labels]
     runs["student region"] = pipeline.run(
-        store, bench, "region", students["agent"], options, watch("student's region view")
+        store, bench, "region", students["agent"], options, watch(update, "student's region view")
     )
 
     times = time_arms(store, scale.timing, students["agent"], update)
@@ -95,6 +94,11 @@ def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResul
     report = out / "report.html"
     pipeline.write_report(store, comparison, report)
     return DemoResult(comparison, report, timing_lines(timing, times))
+
+
+def watch(update: Update, stage: str) -> Callable[[Any], None]:
+    """A run's progress as the demo's."""
+    return lambda progress: update(progress.done, progress.total, stage)
 
 
 def _benchmark(store: Store, n: int, seed: int, update: Update) -> str:
@@ -118,10 +122,7 @@ def time_arms(store: Store, n: int, student: ModelChoice, update: Update) -> dic
     for limit in range(block, n + block, block):
         for name, (arm, choice) in arms.items():
             options = RunOptions(concurrency=1, limit=min(limit, n))
-            summary = pipeline.run(
-                store, bench, arm, choice, options, lambda p, name=name: update(p.done, p.total, f"timing {name}")
-            )
-            runs[name] = summary.run
+            runs[name] = pipeline.run(store, bench, arm, choice, options, watch(update, f"timing {name}")).run
     return runs
 
 

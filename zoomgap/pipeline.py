@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from zoomgap import imaging, prompts
-from zoomgap.agents.arms import answer
-from zoomgap.agents.circumstances import circumstances
-from zoomgap.agents.context import Context, Settings
-from zoomgap.agents.runner import Progress, RunSummary, run_arm
+from zoomgap.agents import Context, Progress, RunSummary, Settings, answer, new_invocation, run_arm
 from zoomgap.benchmarks import micro
 from zoomgap.errors import UsageError
 from zoomgap.models.base import VisionModel
@@ -22,7 +17,6 @@ from zoomgap.models.catalog import MICRO_PATH, family_of, open_model
 from zoomgap.records import (
     ARMS,
     AnswerKind,
-    Invocation,
     Item,
     Labels,
     RunSpec,
@@ -176,12 +170,7 @@ async def _answer(store: Store, sample: Sample, arm: str, choice: ModelChoice, o
     try:
         spec = spec_of(store.benchmark(sample.benchmark), arm, choice, model, options)
         run = store.start_run(spec)
-        invocation = Invocation(
-            id=uuid.uuid4().hex[:12],
-            run=run,
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            circumstances=circumstances(concurrency=1, batch_size=1, warm_up=0),
-        )
+        invocation = new_invocation(run, concurrency=1, batch_size=1, warm_up=0)
         store.start_invocation(invocation)
         context = Context(model, store.objects.read, store.add_image, Settings.of(spec))
         attempt = 1 + max((row.attempt for row in store.trajectories(run)), default=-1)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from zoomgap import imaging
-from zoomgap.agents import Settings, answer, check_arm
-from zoomgap.agents.context import CACHED_PIXELS, DecodedImages
+from zoomgap.agents import Settings, answer, check_arm, context
+from zoomgap.agents.context import DecodedImages
 from zoomgap.errors import ImageError, ModelError, UsageError
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Size, Text, Usage
@@ -109,9 +109,10 @@ def test_settings_are_those_of_the_run():
     assert Settings.of(replace(spec, weights="ab")).logprobs == 0
 
 
-def test_decoded_images_are_kept_up_to_a_limit():
+def test_decoded_images_are_kept_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(context, "CACHED_PIXELS", 20_000)
     loaded: list[str] = []
-    big = imaging.encode(imaging.grey(Size(4000, CACHED_PIXELS // 2 // 4000)))
+    big = imaging.encode(imaging.grey(Size(100, 100)))
     images = DecodedImages()
 
     def load(sha256: str) -> bytes:

@@ -67,7 +67,7 @@ async def test_the_conversation_is_the_one_that_the_embedded_model_was_trained_o
         messages=body["messages"], tools=body["tools"], add_generation_prompt=True
     )
     assert rendered == (
-        "<|im_start|>system\nzoom_in(label, bbox_2d, image)<|im_end|>\n"
+        "<|im_start|>system\nzoom_in(bbox_2d, image, label)<|im_end|>\n"
         f"<|im_start|>user\n{image}What letter is on the red star?\nA) E B) F C) H D) K<|im_end|>\n"
         f"<|im_start|>assistant\n{call(340, 200, 420, 280)}<|im_end|>\n"
         "<|im_start|>tool\nimage 1<|im_end|>\n"
@@ -131,7 +131,7 @@ async def test_a_bad_call_can_be_mended(world, call):
 
 
 async def test_only_the_first_of_several_calls_is_carried_out(world):
-    calls = tuple(ToolCall(f"id{k}", "zoom_in", f'{{"bbox_2d": [{k}00, 0, 900, 900]}}') for k in range(3))
+    calls = tuple(ToolCall(f"id{k}", "zoom_in", f'{{"bbox_2d": [{k}, 0, 900, 900]}}') for k in range(3))
     trajectory, history = await zoom(world, [Reply(text="", tool_calls=calls), "B"])
     assert trajectory.zooms == 1
     assert trajectory.steps[0].tool_call == calls[0]
@@ -215,26 +215,22 @@ written_call = st.builds(
 same_call = st.just('<tool_call>{"arguments": {"bbox_2d": [100, 100, 900, 900], "image": 0}}</tool_call>')
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(replies=st.lists(st.just(BAD) | same_call | written_call, min_size=1, max_size=12), zooms=st.integers(0, 4))
 def test_no_script_escapes_the_budget(world, replies, zooms):
     """Whatever the model writes, and it never answers: few requests, at most the zooms allowed, a stop reason."""
     turn = iter(range(10_000))
-    trajectory, history = asyncio.run(
-        zoom(world, lambda request: replies[next(turn) % len(replies)], max_zooms=zooms)
-    )
+    trajectory, history = asyncio.run(zoom(world, lambda request: replies[next(turn) % len(replies)], max_zooms=zooms))
     assert trajectory.stop_reason in ("budget", "repeated_box", "unparsable_call")
     assert trajectory.zooms <= zooms
     assert len(history) <= zooms + MAX_BAD_CALLS + 3
     assert [request.tool_choice for request in history] == ["auto"] * (len(history) - 1) + ["none"]
 
 
-@pytest.mark.parametrize("zooms", [0, 1, 5])
+@pytest.mark.parametrize("zooms", [2, 5])
 async def test_the_longest_way_ends(world, call, zooms):
-    looks = [call(k * 150, 0, k * 150 + 140, 900, image=0) for k in range(zooms)]
-    repeat = [call(0, 0, 140, 900, image=0)] if zooms else []
-    trajectory, history = await zoom(world, [*looks[:1], BAD, BAD, *repeat, *looks[1:], BAD, "B"], max_zooms=zooms)
-    assert trajectory.stop_reason == "budget"
-    assert trajectory.zooms == zooms
-    if zooms:
-        assert len(history) == zooms + MAX_BAD_CALLS + 3
+    first, *others = (call(k * 150, 0, k * 150 + 140, 900, image=0) for k in range(zooms))
+    script = [first, BAD, BAD, first, *others, BAD, "B"]
+    trajectory, history = await zoom(world, script, max_zooms=zooms)
+    assert (trajectory.stop_reason, trajectory.text, trajectory.zooms) == ("budget", "B", zooms)
+    assert len(history) == len(script)

@@ -164,9 +164,7 @@ def test_holding_radius_holds_the_rectangle_and_little_more(shape, angle, width,
     radius = holding_radius(shape, angle, width, height) * FILL
     corners = [(radius * x, radius * y) for x, y in outline(shape, angle)]
     edge = [
-        (x * width / 2, y * height / 2)
-        for t in np.linspace(-1, 1, 21)
-        for x, y in ((t, -1), (t, 1), (-1, t), (1, t))
+        (x * width / 2, y * height / 2) for t in np.linspace(-1, 1, 21) for x, y in ((t, -1), (t, 1), (-1, t), (1, t))
     ]
     assert all(inside(point, corners) for point in edge)
     assert not all(inside(point, [(0.9 * x, 0.9 * y) for x, y in corners]) for point in edge)

@@ -12,7 +12,7 @@ from zoomgap.distill.pretrain import patches
 CALL = '{"label": "red star", "bbox_2d": [340, 200, 420, 280]}'
 TOOL = {
     "type": "function",
-    "function": {"name": "zoom_in", "parameters": {"properties": {"label": {}, "bbox_2d": {}, "image": {}}}},
+    "function": {"name": "zoom_in", "parameters": {"properties": {"bbox_2d": {}, "image": {}, "label": {}}}},
 }
 
 
@@ -49,7 +49,7 @@ def test_branch_equals_its_conversation_alone(parts):
         return tokenizer.encode(text, add_special_tokens=False)
 
     row = Row(markers)
-    row.text(encode("<|im_start|>system\nzoom_in(label, bbox_2d, image)<|im_end|>\n<|im_start|>user\n"))
+    row.text(encode("<|im_start|>system\nzoom_in(bbox_2d, image, label)<|im_end|>\n<|im_start|>user\n"))
     row.image(0, 4, 6)
     row.begin_branch()
     row.text(encode("What color is it?<|im_end|>\n<|im_start|>assistant\nred<|im_end|>"))

@@ -58,7 +58,7 @@ def build_tokenizer_once(kept=[]):  # noqa: B006
 def test_batches_are_a_function_of_seed_and_step(tokenizer):
     first, again, other = (make_batch(tokenizer, TINY[0].mix, 3, step, 2) for step in (5, 5, 6))
     assert np.array_equal(first.packed.ids, again.packed.ids)
-    assert all(np.array_equal(a[1], b[1]) for a, b in zip(first.images, again.images, strict=True))
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first.images, again.images, strict=True))
     assert first.packed.ids.shape != other.packed.ids.shape or not np.array_equal(first.packed.ids, other.packed.ids)
 
 

@@ -66,7 +66,7 @@ def psychometric(comparison: Comparison, dimension: str) -> str:
     rows = [row for row in headline(comparison) if _points(row, dimension)]
     if not rows:
         return ""
-    figure, axes = _canvas(3.9, 2.7, right=0.74)
+    figure, axes = _canvas(3.4, 2.5, right=0.73)
     sizes = [point.px for row in rows for point in _points(row, dimension)]
     low, high = min(sizes) * 0.85, max(sizes) * 1.1
     axes.axhline(0.5, color=MUTED, linewidth=0.7, dashes=(3, 3))
@@ -201,7 +201,9 @@ def _canvas(width: float, height: float, right: float) -> tuple[Figure, Axes]:
 
 
 def _errorbar(axes: Axes, x: Array, y: Array, whiskers: Array, color: str, marker: str, size: float = 4.0) -> None:
-    axes.errorbar(x, y, yerr=whiskers, fmt=marker, color=color, markersize=size, elinewidth=0.9, markeredgewidth=0)
+    # A bound at 0 or 1 can lie past the mean by a rounding error, which matplotlib refuses.
+    spans = np.maximum(whiskers, 0)
+    axes.errorbar(x, y, yerr=spans, fmt=marker, color=color, markersize=size, elinewidth=0.9, markeredgewidth=0)
 
 
 def _percent(axes: Axes) -> None:

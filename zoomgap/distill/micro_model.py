@@ -27,7 +27,7 @@ SPECIAL_TOKENS = (
     "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 CALL_TOKENS = (
-    "zoom_in(label, bbox_2d, image)",
+    "zoom_in(bbox_2d, image, label)",
     "<tool_call>", "</tool_call>", '\n{"name": "zoom_in", "arguments": {"label": "', '", "bbox_2d": [', "]}}\n",
 )  # fmt: skip
 """The tool's line and the fixed parts of a zoom call, one token each: a call costs the agent about 15 tokens."""

@@ -38,7 +38,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:
         for group in self.param_groups:
             shapes: dict[tuple[int, ...], list[nn.Parameter]] = defaultdict(list)
             for p in group["params"]:
@@ -93,7 +93,8 @@ class Pair:
 def make_optimizer(model: nn.Module, lr_matrix: float = 0.02, lr_rest: float = 3e-3) -> Pair:
     """Muon on the 2-D weights inside layers; AdamW on embeddings, norms, biases, the patch embedding and heads."""
     outside = ("embed", "lm_head", "head.")
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, p in model.named_parameters():
         if p.requires_grad:
             hidden = p.ndim == 2 and not any(word in name for word in outside)

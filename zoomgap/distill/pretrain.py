@@ -133,10 +133,10 @@ class Trainee(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Losses by part: `answer` (language), `see` (classes of image tokens), `box` (their boxes)."""
         features = image_features(self.model, batch)
-        merged = torch.cat([features[index] for group in batch.images for index in group[0].tolist()])
+        merged = torch.cat([features[index] for group in batch.images for index in group.indices.tolist()])
         device = merged.device
-        classes = torch.cat([torch.from_numpy(group[2]).flatten(0, 1) for group in batch.images]).long().to(device)
-        boxes = torch.cat([torch.from_numpy(group[3]).flatten(0, 1) for group in batch.images]).to(device)
+        classes = torch.cat([torch.from_numpy(group.classes).flatten(0, 1) for group in batch.images]).long().to(device)
+        boxes = torch.cat([torch.from_numpy(group.boxes).flatten(0, 1) for group in batch.images]).to(device)
         return {"answer": language_loss(self.model, batch, features), **self._auxiliary(merged, classes, boxes)}
 
     def _auxiliary(self, merged: Tensor, classes: Tensor, boxes: Tensor) -> dict[str, Tensor]:
@@ -154,11 +154,11 @@ class Trainee(nn.Module):
 def image_features(model: Any, batch: Batch) -> dict[int, Tensor]:
     """Merged tokens of every image of a batch, by image index: [cells, hidden]."""
     features: dict[int, Tensor] = {}
-    for indices, images, _, _ in batch.images:
-        n, height, width, _ = images.shape
+    for group in batch.images:
+        n, height, width, _ = group.pixels.shape
         grid = torch.tensor([[1, height // 16, width // 16]] * n, device=model.device)
-        merged = model.model.visual(patches(images).to(model.device), grid_thw=grid).pooler_output
-        features.update(zip(indices.tolist(), merged.view(n, -1, merged.shape[-1]), strict=True))
+        merged = model.model.visual(patches(group.pixels).to(model.device), grid_thw=grid).pooler_output
+        features.update(zip(group.indices.tolist(), merged.view(n, -1, merged.shape[-1]), strict=True))
     return features
 
 
@@ -229,9 +229,7 @@ def pretrain(config: PretrainConfig, out: Path, report: Callable[[Progress], Non
     export = out / "export"
     save_checkpoint(model, build_processor(tokenizer), export)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    card = CARD.format(
-        parameters=millions, steps=step, seed=config.seed, zoom=ZOOM_PX, direct=DIRECT_PX, grid=GRID
-    )
+    card = CARD.format(parameters=millions, steps=step, seed=config.seed, zoom=ZOOM_PX, direct=DIRECT_PX, grid=GRID)
     (export / "README.md").write_text(card, encoding="utf-8")
     return export
 

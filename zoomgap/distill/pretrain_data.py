@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -95,12 +95,21 @@ class Picture:
         return Size(*self.image.size)
 
 
+class ImageGroup(NamedTuple):
+    """Images of one size. indices: in the batch; pixels: uint8 [n, H, W, 3]; see cell_targets for the other two."""
+
+    indices: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+    classes: NDArray[np.int16]
+    boxes: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """images: by size, (indices, uint8 [n, H, W, 3], targets int16 [n, cells, 3], boxes float32 [n, cells, 4])."""
+    """Packed conversations and their images, grouped by size."""
 
     packed: Packed
-    images: tuple[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int16], NDArray[np.float32]], ...]
+    images: tuple[ImageGroup, ...]
 
 
 def make_picture(rng: Generator, mix: Mixture, aspect: float) -> Picture:
@@ -196,7 +205,7 @@ class Builder:
 
     def new_row(self, image: int, tools: bool) -> Row:
         """A row whose prefix ends with the first image."""
-        system = "<|im_start|>system\nzoom_in(label, bbox_2d, image)<|im_end|>\n" if tools else ""
+        system = "<|im_start|>system\nzoom_in(bbox_2d, image, label)<|im_end|>\n" if tools else ""
         row = Row(self.markers)
         row.text(self.encode(system + "<|im_start|>user\n"))
         self.show(row, image)
@@ -309,8 +318,8 @@ class Builder:
         groups = []
         for size in sizes:
             indices = np.array([i for i, item in enumerate(self.images) if item[0] == size])
-            stacked = [np.stack([self.images[i][k] for i in indices]) for k in (1, 2, 3)]
-            groups.append((indices, *stacked))
+            pixels, classes, boxes = (np.stack([self.images[i][k] for i in indices]) for k in (1, 2, 3))
+            groups.append(ImageGroup(indices, pixels, classes, boxes))
         return Batch(packed, tuple(groups))
 
 

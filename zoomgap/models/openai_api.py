@@ -21,6 +21,8 @@ from zoomgap.models.base import SCHEME, LoadImage, image_part, request_body, spl
 from zoomgap.records import Clocks, Reply, Request, ToolCall, Usage
 
 RETRIED = frozenset({408, 409, 429})
+FIRST_CONTACT_S = 8.0
+"""How long an endpoint that has never answered is tried."""
 _BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
 _MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp", b"GIF8": "image/gif"}
 
@@ -48,6 +50,7 @@ class EndpointModel:
         self.endpoint = endpoint
         self._load_image = load_image
         self._budget_s = budget_s
+        self._reached = False
         self._key = api_key or os.environ.get("ZOOMGAP_API_KEY") or os.environ.get("OPENAI_API_KEY")
         self._client = openai.AsyncOpenAI(
             base_url=endpoint, api_key=self._key or "none", max_retries=0, timeout=timeout_s
@@ -79,14 +82,22 @@ class EndpointModel:
     async def _create(self, body: dict[str, Any], failed: list[BaseException]) -> Any:
         """The JSON of the answer. What failed on the way is noted in `failed`."""
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception(_is_transient), wait=_wait, stop=stop_before_delay(self._budget_s), reraise=True
+            retry=retry_if_exception(_is_transient), wait=_wait, stop=self._stop, reraise=True
         ):
             with attempt:
                 try:
-                    return await self._client.post("/chat/completions", cast_to=object, body=body)
+                    answer = await self._client.post("/chat/completions", cast_to=object, body=body)
                 except openai.OpenAIError as error:
+                    self._reached |= isinstance(error, openai.APIStatusError)
                     failed.append(error)
                     raise
+                self._reached = True
+                return answer
+
+    def _stop(self, state: RetryCallState) -> bool:
+        """An endpoint that has never answered is given up soon: its address is wrong or nothing runs there."""
+        budget = self._budget_s if self._reached else min(self._budget_s, FIRST_CONTACT_S)
+        return stop_before_delay(budget)(state)
 
     def _wire_body(self, request: Request) -> dict[str, Any]:
         body = request_body(request, self.name)

@@ -1,0 +1,262 @@
+"""The commands as a user types them: real database, real embedded model, real processes."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from zoomgap.models.catalog import MICRO_PATH
+from zoomgap.storage import Store
+
+PHOTO = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+"""A photograph in the public domain that comes with matplotlib."""
+
+
+def zoomgap(*words, db=None, env=None):
+    """Run a command; gives the finished process."""
+    command = [sys.executable, "-m", "zoomgap", *map(str, words)]
+    if db is not None:
+        command += ["--db", str(db)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False)
+
+
+def done(*words, **kwargs):
+    process = zoomgap(*words, **kwargs)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory):
+    """A database with a benchmark of 12 samples and two runs on it."""
+    path = tmp_path_factory.mktemp("cli") / "z.db"
+    made = json.loads(done("bench", "make", "micro", "--n", 12, "--seed", 8_000_000, "--json", db=path))
+    assert made["bench"] == "micro-8000000-12"
+    assert made.keys() == {"bench", "n", "seed", "sha256"}
+    for arm in ("direct", "agent"):
+        done("run", "--bench", "micro-8000000-12", "--arm", arm, "--json", db=path)
+    return path
+
+
+def test_run_prints_stable_keys_and_resumes(db):
+    row = json.loads(done("run", "--bench", "micro-8000000-12", "--arm", "direct", "--json", db=db))
+    assert list(row) == [
+        "run", "bench", "arm", "model", "n", "attempted", "answered", "unparsed", "errors", "correct", "accuracy",
+        "low", "high", "p50_ms", "p95_ms", "prompt_tokens", "completion_tokens", "image_tokens", "turns", "cost",
+        "seconds", "resumed",
+    ]  # fmt: skip
+    assert row["attempted"] == row["resumed"] == 12
+    assert row["attempted"] == row["answered"] + row["unparsed"] + row["errors"]
+    assert row["low"] <= row["accuracy"] <= row["high"]
+
+
+def test_the_same_benchmark_is_made_once(db):
+    first, again = (done("bench", "make", "micro", "--n", 12, "--seed", 8_000_000, "--json", db=db) for _ in range(2))
+    assert json.loads(first) == json.loads(again)
+
+
+def test_traces_are_records(db):
+    rows = json.loads(done("traces", "list", "--json", db=db))
+    assert {row["arm"] for row in rows} == {"direct", "agent"}
+    agent = next(row for row in rows if row["arm"] == "agent")
+    shown = json.loads(done("traces", "show", agent["id"], "--json", db=db))
+    assert shown["sample"] == agent["sample"]
+    assert len(shown["steps"]) == agent["turns"]
+    text = done("traces", "show", agent["id"], db=db)
+    assert "answer:" in text
+
+
+def test_compare_writes_a_report_of_one_file(db, tmp_path):
+    with Store.open(db) as store:
+        runs = {info.spec.arm: info.id for info in store.runs()}
+    report = tmp_path / "report.html"
+    out = json.loads(done("compare", runs["direct"], runs["agent"], "--report", report, "--json", db=db))
+    assert {"runs", "pairs", "verdicts", "protocol_differences"} <= out.keys()
+    (pair,) = out["pairs"]
+    assert pair["n"] == pair["both"] + pair["only_a"] + pair["only_b"] + pair["neither"] == 12
+    html = report.read_text()
+    assert "<svg" in html
+    assert 'src="http' not in html
+    assert 'href="http' not in html
+    assert_opens_in_a_browser(report, tmp_path)
+
+
+def assert_opens_in_a_browser(page, folder):
+    """The page in a real browser: its finding is shown and nothing is asked of the network."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        assert os.environ.get("CI") != "true", "chromium is missing: apt-get install chromium"
+        pytest.skip("chromium is not installed: the page was not opened in a browser")
+    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    options = [*quiet.split(), "--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'browser'}"]
+    shown = subprocess.run(
+        [chromium, *options, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    ).stdout
+    assert "<h1" in shown
+    assert shown.count("<svg") >= 2
+
+
+def test_distil_and_train_make_a_student_that_answers(db, tmp_path):
+    path = tmp_path / "z.db"
+    done("bench", "make", "micro", "--n", 24, "--seed", 4_000_000, db=path)
+    run = json.loads(done("run", "--bench", "micro-4000000-24", "--arm", "agent", "--json", db=path))["run"]
+    build = ("distill", "build", "--from", run, "--name", "t", "--votes", 2, "--agreement", 0.5)
+    built = json.loads(done(*build, "--json", db=path))
+    assert built["datasets"].keys() == {"t-agent", "t-self"}
+    if built["datasets"]["t-agent"] == 0:
+        pytest.skip("the embedded model's votes agreed on nothing in 24 samples")
+    out = tmp_path / "student"
+    done("distill", "train", "--items", "t-agent", "--out", out, "--max-minutes", 0.05, "--epochs", 1, db=path)
+    done("bench", "make", "micro", "--n", 2, "--seed", 8_000_000, db=path)
+    row = json.loads(
+        done("run", "--bench", "micro-8000000-2", "--arm", "direct", "--model", f"hf:{out}", "--json", db=path)
+    )
+    assert row["attempted"] == 2
+
+
+def test_ask_prints_each_step_and_stores_it(tmp_path):
+    path = tmp_path / "z.db"
+    text = done("ask", PHOTO, "What color is the mark on it?", "--arm", "direct", db=path)
+    assert "answer:" in text
+    again = json.loads(done("ask", PHOTO, "What color is the mark on it?", "--json", db=path))
+    assert again["steps"]
+    with Store.open(path) as store:
+        assert [row.verdict for row in store.trajectories()] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("run", "--bench", "nope", "--arm", "direct"), 2, "'nope'"),
+        (("run", "--bench", "micro-8000000-12", "--arm", "glance"), 2, "arm 'glance'"),
+        (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--model", "gpt"), 2, "model 'gpt'"),
+        (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--model", "hf:/nowhere"), 2, "/nowhere"),
+        (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--concurrency", "0"), 2, "concurrency 0"),
+        (("run", "--bench", "micro-8000000-12"), 2, "--arm"),
+        (("compare", "zzzz", "yyyy"), 2, "zzzz"),
+        (("traces", "show", "999"), 2, "999"),
+        (("traces", "list", "--verdict", "good"), 2, "'good'"),
+        (("bench", "make", "vstar"), 2, "'vstar'"),
+        (("bench", "make", "micro", "--n", "0"), 2, "0 samples"),
+        (("distill", "build", "--from", "zzzz"), 2, "zzzz"),
+        (("distill", "train", "--items", "nope", "--out", "x"), 2, "'nope'"),
+        (("distill", "train", "--items", "nope", "--out", "x", "--method", "magic"), 2, "'magic'"),
+        (("ask", "missing.png", "What?"), 2, "missing.png"),
+    ],
+)
+def test_bad_usage_is_one_line_and_code_2(db, words, code, said):
+    process = zoomgap(*words, db=db)
+    assert process.returncode == code, process.stderr
+    assert said in process.stderr
+    assert "Traceback" not in process.stderr
+    errors = [line for line in process.stderr.splitlines() if line.startswith("zoomgap: ")]
+    assert len(errors) == 1 or "Usage:" in process.stderr
+
+
+def test_broken_and_empty_images_are_refused(tmp_path):
+    for name, data in {"broken.png": b"\x89PNG\r\n\x1a\nxx", "empty.jpg": b"", "text.png": b"hello"}.items():
+        (tmp_path / name).write_bytes(data)
+        process = zoomgap("ask", tmp_path / name, "What?", db=tmp_path / "z.db")
+        assert process.returncode == 2
+        assert name in process.stderr
+
+
+def test_a_dead_endpoint_fails_and_is_no_answer(db):
+    words = ("run", "--bench", "micro-8000000-12", "--arm", "direct", "--model", "m", "--limit", 1)
+    process = zoomgap(*words, "--endpoint", "http://127.0.0.1:9/v1", "--json", db=db, env={"OPENAI_API_KEY": "sk-test"})
+    assert process.returncode == 1
+    row = json.loads(process.stdout)
+    assert (row["errors"], row["answered"], row["correct"]) == (1, 0, 0)
+    assert "127.0.0.1:9" in process.stderr
+    assert "cannot be reached" in process.stderr
+    assert "sk-test" not in process.stderr + process.stdout
+    with Store.open(db) as store:
+        assert {row.verdict for row in store.trajectories(stop_reason="endpoint_error")} == {"error"}
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    """`transformers serve` with the embedded checkpoint, on a free port of the loopback."""
+    pytest.importorskip("fastapi", reason="transformers serve needs zoomgap[serve]")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log.txt"
+    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(MICRO_PATH)]
+    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [*command, *options], stdout=stream, stderr=stream, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+        )
+    try:
+        deadline = time.monotonic() + 300
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_ask_on_a_photograph_over_http_is_as_in_process(endpoint, tmp_path):
+    """The agent over a real server: the same requests, and in fp32 the same replies, as in process."""
+    path = tmp_path / "z.db"
+    words = ("ask", PHOTO, "What color is the mark on the blue circle?", "--json")
+    there = json.loads(done(*words, "--model", MICRO_PATH, "--endpoint", endpoint, db=path))
+    here = json.loads(done(*words, db=path))
+    assert there["steps"]
+    assert there["stop_reason"] != "endpoint_error"
+    for part in ("messages", "tools", "sampling"):
+        assert there["steps"][0]["request"][part] == here["steps"][0]["request"][part]
+    assert there["steps"][0]["usage"]["prompt_tokens"] == here["steps"][0]["usage"]["prompt_tokens"]
+    with Store.open(path) as store:
+        specs = [store.run(row.run) for row in store.trajectories()]
+    if specs[1].dtype == "float32":
+        assert [step["text"] for step in there["steps"]] == [step["text"] for step in here["steps"]]
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path):
+    path = tmp_path / "notes.db"
+    path.write_text("my notes, not a database, long enough to be looked at" * 20)
+    before = path.read_bytes()
+    process = zoomgap("bench", "list", db=path)
+    assert process.returncode == 1
+    assert "notes.db" in process.stderr
+    assert path.read_bytes() == before
+
+
+def test_killed_in_the_middle_a_run_goes_on_without_loss_or_duplicates(db, tmp_path):
+    path = tmp_path / "z.db"
+    done("bench", "make", "micro", "--n", 12, "--seed", 8_000_000, db=path)
+    command = ["run", "--bench", "micro-8000000-12", "--arm", "agent", "--concurrency", "1", "--db", str(path)]
+    process = subprocess.Popen([sys.executable, "-m", "zoomgap", *command], stderr=subprocess.DEVNULL)
+    with Store.open(path) as store:
+        deadline = time.monotonic() + 240
+        while len(store.trajectories()) < 3 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kept = {row.id: row.text for row in store.trajectories()}
+    assert kept
+    done(*command[:-2], db=path)
+    with Store.open(path) as store, Store.open(db) as other:
+        rows = store.trajectories()
+        whole = other.trajectories(arm="agent")
+        assert sorted((row.sample, row.attempt) for row in rows) == sorted((row.sample, row.attempt) for row in whole)
+        assert {row.id: row.text for row in rows if row.id in kept} == kept
+        assert store.verify() == []
