@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -104,3 +109,35 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory):
+    """A function that starts `transformers serve` with a checkpoint on a free port of the loopback; gives its URL."""
+    pytest.importorskip("fastapi", reason="transformers serve needs zoomgap[serve]")
+    processes = []
+
+    def start(checkpoint: Path) -> str:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        log = tmp_path_factory.mktemp("serve") / "log.txt"
+        command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve"]
+        options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+        with log.open("w") as stream:
+            process = subprocess.Popen([*command, str(checkpoint), *options], stdout=stream, stderr=stream)
+        processes.append(process)
+        deadline = time.monotonic() + 300
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                return f"http://127.0.0.1:{port}/v1"
+            except OSError:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.2)
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(30)

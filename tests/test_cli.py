@@ -4,11 +4,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import matplotlib
@@ -184,33 +182,8 @@ def test_a_dead_endpoint_fails_and_is_no_answer(db):
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory):
-    """`transformers serve` with the embedded checkpoint, on a free port of the loopback."""
-    pytest.importorskip("fastapi", reason="transformers serve needs zoomgap[serve]")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("serve") / "log.txt"
-    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(MICRO_PATH)]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [*command, *options], stdout=stream, stderr=stream, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-        )
-    try:
-        deadline = time.monotonic() + 300
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(30)
+def endpoint(serve):
+    return serve(MICRO_PATH)
 
 
 def test_ask_on_a_photograph_over_http_is_as_in_process(endpoint, tmp_path):

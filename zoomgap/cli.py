@@ -432,6 +432,8 @@ def distill_pretrain(
     out: Annotated[Path, typer.Option(help="Folder of the state; the checkpoint is OUT/export.")],
     steps: Annotated[int, typer.Option(help="Train up to this step.")],
     decay: Annotated[int, typer.Option(help="Learning rate falls to zero over the last so many steps.")] = 0,
+    lr_matrix: Annotated[float, typer.Option(help="Learning rate of matrices (Muon).")] = 0.01,
+    lr_rest: Annotated[float, typer.Option(help="Learning rate of all else (AdamW).")] = 1.5e-3,
     seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
 ) -> None:
@@ -441,7 +443,9 @@ def distill_pretrain(
     """
     from zoomgap.distill.pretrain import PretrainConfig, pretrain
 
-    config = PretrainConfig(steps=steps, decay=decay, seed=seed, workers=workers)
+    config = PretrainConfig(
+        steps=steps, decay=decay, lr_matrix=lr_matrix, lr_rest=lr_rest, seed=seed, workers=workers
+    )
     with _resumable(), _progress("pretraining") as update:
         folder = pretrain(
             config, out, lambda p: update(p.step, p.steps, f"{p.stage}, answer loss {p.losses['answer']:.3f}")

@@ -39,7 +39,7 @@ class Scale:
 
 
 SHORT = Scale(test=36, distill=48, timing=4, minutes=0.1)
-USUAL = Scale(test=360, distill=900, timing=24, minutes=1.2)
+USUAL = Scale(test=300, distill=700, timing=20, minutes=1.2)
 FULL = Scale(test=1200, distill=12_000, timing=60, minutes=20, labels=("agent", "self", "random-crop", "gold"))
 
 ROLES = {"agent": "student", "self": "floor", "random-crop": "placebo", "gold": "ceiling"}

@@ -12,8 +12,53 @@ from zoomgap.compare.table import RunData, make_table
 from zoomgap.errors import UsageError
 
 QUICK = Settings(draws=300, curve_draws=60)
-RUN_KEYS = ["run", "bench", "arm", "model", "n", "attempted", "answered", "unparsed", "errors", "correct", "accuracy", "low", "high", "p50_ms", "p95_ms", "prompt_tokens", "completion_tokens", "image_tokens", "turns", "cost", "seconds", "resumed", "model_accuracy", "service_accuracy", "acuity_px", "acuity_low", "acuity_high", "ceiling", "by_dimension", "by_evidence"]
-PAIR_KEYS = ["a", "b", "n", "both", "only_a", "only_b", "neither", "difference", "low", "high", "p_value", "latency_ratio", "verdict"]
+RUN_KEYS = [
+    "run",
+    "bench",
+    "arm",
+    "model",
+    "n",
+    "attempted",
+    "answered",
+    "unparsed",
+    "errors",
+    "correct",
+    "accuracy",
+    "low",
+    "high",
+    "p50_ms",
+    "p95_ms",
+    "prompt_tokens",
+    "completion_tokens",
+    "image_tokens",
+    "turns",
+    "cost",
+    "seconds",
+    "resumed",
+    "model_accuracy",
+    "service_accuracy",
+    "acuity_px",
+    "acuity_low",
+    "acuity_high",
+    "ceiling",
+    "by_dimension",
+    "by_evidence",
+]
+PAIR_KEYS = [
+    "a",
+    "b",
+    "n",
+    "both",
+    "only_a",
+    "only_b",
+    "neither",
+    "difference",
+    "low",
+    "high",
+    "p_value",
+    "latency_ratio",
+    "verdict",
+]
 MODEL = {"model": "m", "weights": "w"}
 
 

@@ -4,14 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +13,6 @@ from zoomgap.errors import ModelError
 from zoomgap.models.local import LocalModel
 from zoomgap.models.openai_api import EndpointModel
 from zoomgap.records import Image, Message, Request, Sampling, Text, ToolCall
-
-pytest.importorskip("fastapi", reason="transformers serve needs zoomgap[serve]")
 
 TOOL = {"type": "function", "function": {"name": "zoom_in", "parameters": {"type": "object", "properties": {}}}}
 VIEW, CROP = Image("a" * 64, 96, 64), Image("b" * 64, 64, 64)
@@ -36,32 +26,8 @@ def load_image(sha: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def endpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("serve") / "log.txt"
-    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve"]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [*command, str(tiny_checkpoint), *options],
-            stdout=stream, stderr=stream, env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 300
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except (urllib.error.URLError, TimeoutError):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(30)
+def endpoint(serve, tiny_checkpoint):
+    return serve(tiny_checkpoint)
 
 
 async def test_a_served_checkpoint_answers_as_in_process(endpoint, tiny_checkpoint):

@@ -68,8 +68,8 @@ class PretrainConfig:
 
     steps: int
     seed: int = 0
-    lr_matrix: float = 0.02
-    lr_rest: float = 3e-3
+    lr_matrix: float = 0.01
+    lr_rest: float = 1.5e-3
     warmup: int = 50
     decay: int = 0
     workers: int = 1
