@@ -42,6 +42,9 @@ SHORT = Scale(test=36, distill=48, timing=4, minutes=0.1)
 USUAL = Scale(test=300, distill=700, timing=20, minutes=1.2)
 FULL = Scale(test=1200, distill=12_000, timing=60, minutes=20, labels=("agent", "self", "random-crop", "gold"))
 
+MIN_ITEMS = 12
+"""Fewer items are not trained on."""
+
 ROLES = {"agent": "student", "self": "floor", "random-crop": "placebo", "gold": "ceiling"}
 
 
@@ -55,45 +58,56 @@ class DemoResult:
 
 
 def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResult:
-    """Run every stage in the folder `out`; `update` gets (done, total, stage)."""
+    """Run every stage in the folder `out`; `update` gets (done, total, stage).
 
+    Where the agent's votes agree on too few regions to train on, the students are left out and a line says so.
+    """
     bench = _benchmark(store, scale.test, TUNE_SEED, update)
     options = RunOptions()
     runs = {
         arm: pipeline.run(store, bench, arm, ModelChoice(), options, watch(update, f"base {arm}")) for arm in BASE_ARMS
     }
-
     source = _benchmark(store, scale.distill, DISTILL_SEED, update)
     zooms = pipeline.run(store, source, "agent", ModelChoice(), options, watch(update, "agent on distillation images"))
     build = BuildOptions(name=f"demo-{scale.distill}", labels=scale.labels, use_gold="gold" in scale.labels)
-    pipeline.build_datasets(store, zooms.run, build, lambda p: update(p.done, p.total, f"votes for labels {p.labels}"))
-
-    students = {}
+    built = pipeline.build_datasets(
+        store, zooms.run, build, lambda p: update(p.done, p.total, f"votes for labels {p.labels}")
+    )
+    items = min(built["datasets"].values())
+    lines = [f"{items} items from {built['trajectories']} trajectories of the agent, {built['regions']} regions"]
+    students: dict[Labels, ModelChoice] = {}
+    if items >= MIN_ITEMS:
+        students = {labels: _student(store, out, scale, build.name, labels, update) for labels in scale.labels}
+    else:
+        lines.append(f"no student: under {MIN_ITEMS} items; more images or a better agent would bring more")
     roles = {runs["direct"].run: "base"}
-    for labels in scale.labels:
-        folder = out / f"student-{labels}-{scale.distill}"
-        pipeline.train_student(
-            store,
-            f"{build.name}-{labels}",
-            "micro",
-            folder,
-            {"max_minutes": scale.minutes, "epochs": 100},
-            lambda p, labels=labels: update(p.step, p.steps, f"training on labels {labels}"),  # type: ignore[misc]
-        )
-        students[labels] = choice = ModelChoice(model=f"hf:{folder}")
+    for labels, choice in students.items():
         direct = pipeline.run(store, bench, "direct", choice, options, watch(update, f"student of {labels} labels"))
         runs[f"student {labels}"] = direct
         roles[direct.run] = ROLES[labels]
-    runs["student region"] = pipeline.run(
-        store, bench, "region", students["agent"], options, watch(update, "student's region view")
-    )
+    if student := students.get("agent"):
+        runs["student region"] = pipeline.run(store, bench, "region", student, options, watch(update, "student region"))
 
-    times = time_arms(store, scale.timing, students["agent"], update)
+    times = time_arms(store, scale.timing, student, update)
     comparison = pipeline.compare_runs(store, [summary.run for summary in runs.values()], roles)
     timing = pipeline.compare_runs(store, list(times.values()), {})
     report = out / "report.html"
     pipeline.write_report(store, comparison, report)
-    return DemoResult(comparison, report, timing_lines(timing, times))
+    return DemoResult(comparison, report, [*lines, *timing_lines(timing, times)])
+
+
+def _student(store: Store, out: Path, scale: Scale, name: str, labels: Labels, update: Update) -> ModelChoice:
+    """A student of the dataset `name`-`labels`."""
+    folder = out / f"student-{labels}-{scale.distill}"
+    pipeline.train_student(
+        store,
+        f"{name}-{labels}",
+        "micro",
+        folder,
+        {"max_minutes": scale.minutes, "epochs": 100},
+        lambda p: update(p.step, p.steps, f"training on labels {labels}"),
+    )
+    return ModelChoice(model=f"hf:{folder}")
 
 
 def watch(update: Update, stage: str) -> Callable[[Any], None]:
@@ -109,14 +123,12 @@ def _benchmark(store: Store, n: int, seed: int, update: Update) -> str:
     return name
 
 
-def time_arms(store: Store, n: int, student: ModelChoice, update: Update) -> dict[str, str]:
+def time_arms(store: Store, n: int, student: ModelChoice | None, update: Update) -> dict[str, str]:
     """Runs of one answer at a time, arms taking turns every few samples: run ids by name."""
     bench = _benchmark(store, n, TIMING_SEED, update)
-    arms = {
-        "base direct": ("direct", ModelChoice()),
-        "student direct": ("direct", student),
-        "base agent": ("agent", ModelChoice()),
-    }
+    arms = {"base direct": ("direct", ModelChoice()), "base agent": ("agent", ModelChoice())}
+    if student is not None:
+        arms["student direct"] = ("direct", student)
     runs = {}
     block = max(1, n // 4)
     for limit in range(block, n + block, block):

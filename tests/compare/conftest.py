@@ -59,6 +59,7 @@ class World:
         """An arm that reads half (above chance) at `threshold` px. shared: share of answers that hang on the sample."""
         fields: dict = {"benchmark": "sim", "benchmark_sha256": "0", "arm": "direct", "model": label, **spec}
         run = RunSpec(**fields)
+        name = run.id
         results = []
         for k, sample in enumerate(self.samples):
             px = threshold if isinstance(threshold, (int, float)) else threshold[sample.dimension]
@@ -69,7 +70,7 @@ class World:
             failed = self.rng.random() < errors
             results.append(
                 Result(
-                    run=run.id,
+                    run=name,
                     sample=sample,
                     attempt=0,
                     verdict="error" if failed else "correct" if draw < chance else "incorrect",
@@ -85,13 +86,13 @@ class World:
                     image_tokens=64 * turns,
                     turns=turns,
                     zooms=turns - 1,
-                    invocation=f"i-{run.id}",
+                    invocation=f"i-{name}",
                 )
             )
-        started = Invocation(id=f"i-{run.id}", run=run.id, started="2025-01-01", circumstances=circumstances)
+        started = Invocation(id=f"i-{name}", run=name, started="2025-01-01", circumstances=circumstances)
         return RunData(run, label, results, [started])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world() -> Callable[..., World]:
     return World
