@@ -443,9 +443,7 @@ def distill_pretrain(
     """
     from zoomgap.distill.pretrain import PretrainConfig, pretrain
 
-    config = PretrainConfig(
-        steps=steps, decay=decay, lr_matrix=lr_matrix, lr_rest=lr_rest, seed=seed, workers=workers
-    )
+    config = PretrainConfig(steps=steps, decay=decay, lr_matrix=lr_matrix, lr_rest=lr_rest, seed=seed, workers=workers)
     with _resumable(), _progress("pretraining") as update:
         folder = pretrain(
             config, out, lambda p: update(p.step, p.steps, f"{p.stage}, answer loss {p.losses['answer']:.3f}")
