@@ -172,16 +172,16 @@ def test_distilled_needs_a_floor(world):
 
 
 def test_chance_of_a_false_verdict_is_held(world):
-    """Arms that read alike: in 20 worlds of six cells, hardly one says that zooming is needed."""
+    """The agent is ahead by just under the margin: in 20 worlds of three cells hardly one says zooming is needed."""
     false = 0
     for seed in range(20):
-        w = world(2400, seed=seed)
-        runs = [w.run("b", 14, shared=0.5, **MODEL), w.run("a", 14, shared=0.5, arm="agent", **MODEL)]
-        table = make_table(runs)
-        assert table.clusters == 2400
-        found = compare(runs, settings=replace(QUICK, draws=20, curve_draws=5))
+        w = world(1300, ("ocr",), seed=seed)
+        agent = w.run("a", 14, 0.95, shared=0.5, arm="agent", **MODEL)
+        base = w.run("b", 14 * 2**0.039, 0.90, shared=0.5, **MODEL)
+        found = compare([base, agent], settings=replace(QUICK, draws=20, curve_draws=5))
+        assert min(cell.n for cell in found.verdicts) >= 350
         false += any(cell.verdict == "zoom still needed" for cell in found.verdicts)
-    assert false <= 2
+    assert false <= 3
 
 
 def test_errors_count_as_wrong_for_the_service_alone_and_refuse_a_verdict(world):
