@@ -28,7 +28,14 @@ ALLOWED = {
     "cli": BELOW | {"storage", "pipeline", "demo", "distill"},
     "__main__": {"cli"},
 }
-HEAVY_ALLOWED = {"models/local.py", "distill/pretrain.py", "distill/packing.py", "distill/optim.py", "distill/train.py"}
+HEAVY_ALLOWED = {
+    "models/local.py",
+    "distill/pretrain.py",
+    "distill/packing.py",
+    "distill/guidance.py",
+    "distill/optim.py",
+    "distill/train.py",
+}
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:

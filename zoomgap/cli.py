@@ -446,7 +446,11 @@ def distill_pretrain(
     config = PretrainConfig(steps=steps, decay=decay, lr_matrix=lr_matrix, lr_rest=lr_rest, seed=seed, workers=workers)
     with _resumable(), _progress("pretraining") as update:
         folder = pretrain(
-            config, out, lambda p: update(p.step, p.steps, f"{p.stage}, answer loss {p.losses['answer']:.3f}")
+            config,
+            out,
+            lambda p: update(
+                p.step, p.steps, f"{p.stage}, words {p.losses['words']:.3f}, places {p.losses['places']:.2f}"
+            ),
         )
     print(folder)
 

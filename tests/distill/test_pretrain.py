@@ -126,10 +126,10 @@ def test_stages_follow_one_another_and_the_last_goes_on():
 async def test_training_resumes_to_the_same_losses_and_exports_a_checkpoint(tmp_path):
     losses = {}
     config = PretrainConfig(steps=4, workers=0, warmup=1, stages=TINY)
-    pretrain(config, tmp_path / "whole", lambda p: losses.setdefault(p.step, p.losses["answer"]))
+    pretrain(config, tmp_path / "whole", lambda p: losses.setdefault(p.step, p.losses["words"]))
     pretrain(replace(config, steps=2), tmp_path / "parts", lambda p: None)
     resumed = {}
-    export = pretrain(config, tmp_path / "parts", lambda p: resumed.setdefault(p.step, p.losses["answer"]))
+    export = pretrain(config, tmp_path / "parts", lambda p: resumed.setdefault(p.step, p.losses["words"]))
     assert resumed.keys() == {3, 4}
     assert all(resumed[step] == pytest.approx(losses[step], rel=1e-3) for step in resumed)
 

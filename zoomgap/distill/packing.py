@@ -2,12 +2,15 @@
 
 Encoding the image is the dear part of a training step, so many questions are asked of it at once. A branch's tokens
 attend to the prefix and to their own branch, and count positions from the prefix's end: for each branch the result is
-the same as that of its conversation alone (tests/distill/test_packing.py).
+the same as that of its conversation alone (tests/distill/test_packing.py). Short rows share a line of the batch
+without seeing one another, so that little of it is padding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +29,19 @@ class Markers:
     end: int
 
 
+class Look(NamedTuple):
+    """Where a token should look: its place and those of the image tokens that show what it speaks of.
+
+    naming: it names the thing, else it is about to say something of it. box: where that is in the image, xyxy in 0..1,
+    where a place is about to be said.
+    """
+
+    at: int
+    cells: tuple[int, ...]
+    naming: bool
+    box: tuple[float, float, float, float] | None = None
+
+
 @dataclass
 class Row:
     """One packed row being built. images: indices into the batch's images, in the order of their placeholders."""
@@ -36,6 +52,7 @@ class Row:
     branches: list[int] = field(default_factory=list)
     positions: list[tuple[int, int, int]] = field(default_factory=list)
     images: list[int] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     branch: int = 0
     next_position: int = 0
     prefix_end: int = 0
@@ -54,16 +71,20 @@ class Row:
             self._append(token, token if learn else IGNORE, (position, position, position))
             self.next_position += 1
 
-    def image(self, index: int, rows: int, columns: int) -> None:
-        """Append an image of rows x columns merged tokens, with its markers, positioned as Qwen3-VL does."""
+    def image(self, index: int, rows: int, columns: int) -> int:
+        """Append an image of rows x columns merged tokens, with its markers, positioned as Qwen3-VL does.
+
+        Returns the place of its first token.
+        """
         self.text([self.markers.start])
-        base = self.next_position
+        base, first = self.next_position, len(self.ids)
         for y in range(rows):
             for x in range(columns):
                 self._append(self.markers.pad, IGNORE, (base, base + y, base + x))
         self.next_position = base + max(rows, columns)
         self.images.append(index)
         self.text([self.markers.end])
+        return first
 
     def _append(self, token: int, label: int, position: tuple[int, int, int]) -> None:
         self.ids.append(token)
@@ -72,44 +93,97 @@ class Row:
         self.positions.append(position)
 
 
+class Looks(NamedTuple):
+    """The looks of a batch. line, at, naming: [n]; cells: bool [n, T], the image tokens that each should look at;
+    boxes: [n, 4], NaN where no place is said."""
+
+    line: NDArray[np.int64]
+    at: NDArray[np.int64]
+    naming: NDArray[np.bool_]
+    cells: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A batch of rows, right-padded to T.
+    """A batch of B lines of T tokens, each of one row or more, right-padded.
 
-    ids, labels, branches: [B, T] int64 (branch -1 is padding); positions: [3, B, T]. labels[b, t] is the token to be
-    predicted AFTER position t, or IGNORE. images: image index of each placeholder run, rows in order.
+    ids, labels, branches, owners: [B, T] int64 (owner: number of the row within its line, -1 is padding); positions:
+    [3, B, T]. labels[b, t] is the token to be predicted AFTER position t, or IGNORE. images: image index of each
+    placeholder run, lines in order.
     """
 
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     branches: NDArray[np.int64]
+    owners: NDArray[np.int64]
     positions: NDArray[np.int64]
     images: list[int]
+    looks: Looks
 
 
-def pack(rows: list[Row], pad: int) -> Packed:
-    """Pad rows to one length and shift labels so that each stands where it is predicted, within its own branch."""
-    length = max(len(row.ids) for row in rows)
-    shape = (len(rows), length)
-    ids = np.full(shape, pad, np.int64)
-    labels = np.full(shape, IGNORE, np.int64)
-    branches = np.full(shape, -1, np.int64)
+def pack(rows: Sequence[Row], pad: int) -> Packed:
+    """Lay rows into lines as long as the longest row and shift labels to where they are predicted, within a branch."""
+    lines = fill([len(row.ids) for row in rows])
+    length = max(sum(len(rows[k].ids) for k in line) for line in lines)
+    shape = (len(lines), length)
+    ids, labels = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
+    branches, owners = np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
     positions = np.zeros((3, *shape), np.int64)
-    for b, row in enumerate(rows):
-        n = len(row.ids)
-        ids[b, :n] = row.ids
-        branches[b, :n] = row.branches
-        positions[:, b, :n] = np.array(row.positions).T
-        same = branches[b, 1:n] == branches[b, : n - 1]
-        labels[b, : n - 1] = np.where(same, np.array(row.labels[1:]), IGNORE)
-    return Packed(ids, labels, branches, positions, [index for row in rows for index in row.images])
+    images: list[int] = []
+    looks: list[tuple[int, int, Look]] = []
+    for b, line in enumerate(lines):
+        start = 0
+        for owner, row in enumerate(rows[k] for k in line):
+            end = start + len(row.ids)
+            ids[b, start:end] = row.ids
+            branches[b, start:end] = row.branches
+            owners[b, start:end] = owner
+            positions[:, b, start:end] = np.array(row.positions).T
+            same = np.diff(row.branches) == 0
+            labels[b, start : end - 1] = np.where(same, row.labels[1:], IGNORE)
+            images += row.images
+            looks += [(b, start, look) for look in row.looks]
+            start = end
+    return Packed(ids, labels, branches, owners, positions, images, _looks(looks, length))
 
 
-def branch_mask(branches: Tensor, dtype: torch.dtype) -> Tensor:
-    """Additive attention mask. branches: [B, T] (0 prefix, -1 padding) -> [B, 1, T, T], 0 where allowed."""
+def fill(lengths: Sequence[int]) -> list[list[int]]:
+    """Indices of `lengths` in lines no longer than the longest (first fit, the longest first)."""
+    limit = max(lengths)
+    lines: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
+        line = next((k for k, free in enumerate(room) if free >= lengths[index]), None)
+        if line is None:
+            line = len(lines)
+            lines.append([])
+            room.append(limit)
+        lines[line].append(index)
+        room[line] -= lengths[index]
+    return lines
+
+
+def _looks(looks: Sequence[tuple[int, int, Look]], length: int) -> Looks:
+    cells = np.zeros((len(looks), length), np.bool_)
+    for k, (_, start, look) in enumerate(looks):
+        cells[k, np.array(look.cells) + start] = True
+    return Looks(
+        np.array([line for line, _, _ in looks], np.int64),
+        np.array([start + look.at for _, start, look in looks], np.int64),
+        np.array([look.naming for _, _, look in looks], np.bool_),
+        cells,
+        np.array([look.box or (np.nan,) * 4 for _, _, look in looks], np.float32).reshape(-1, 4),
+    )
+
+
+def allowed(branches: Tensor, owners: Tensor) -> Tensor:
+    """Which key each query may see. branches, owners: [B, T] -> bool [B, T, T]."""
     query, key = branches[:, :, None], branches[:, None, :]
     causal = torch.ones(branches.shape[1], branches.shape[1], dtype=torch.bool, device=branches.device).tril()
-    allowed = causal & ((key == query) | (key == 0))
-    return torch.zeros(allowed.shape, dtype=dtype, device=branches.device).masked_fill(
-        ~allowed, torch.finfo(dtype).min
-    )[:, None]
+    return causal & (owners[:, :, None] == owners[:, None, :]) & ((key == query) | (key == 0))
+
+
+def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive attention mask of allowed(): [B, T, T] -> [B, 1, T, T], 0 where allowed."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)[:, None]

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoomgap.distill.guidance import found_loss, look_loss, watched
 from zoomgap.distill.micro_model import (
     CARD,
     GRID,
@@ -28,7 +30,7 @@ from zoomgap.distill.micro_model import (
     save_checkpoint,
 )
 from zoomgap.distill.optim import make_optimizer
-from zoomgap.distill.packing import IGNORE, branch_mask
+from zoomgap.distill.packing import IGNORE, additive, allowed
 from zoomgap.distill.pretrain_data import DIRECT_PX, HEAD_SIZES, ZOOM_PX, Batch, Mixture, make_batch
 from zoomgap.errors import UsageError
 from zoomgap.models.speedups import apply_speedups
@@ -54,7 +56,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("tight crops", 400, 24, Mixture(views=0.0, loose=1.3)),
     Stage("looser crops, first boxes", 500, 20, Mixture(views=0.35, loose=2.0, pixels=(16_384,), whole=0.8, **_LARGE)),
     Stage("small scenes", 700, 12, Mixture(views=0.7, loose=3.0, pixels=(36_864, 65_536), whole=0.4, narrow=0.3)),
-    Stage("scenes", 100_000, 12, Mixture(views=0.85, loose=4.0, pixels=(65_536,) * 8 + (36_864, 147_456))),
+    Stage("scenes", 100_000, 14, Mixture(views=0.7, loose=4.0, pixels=(65_536,) * 8 + (36_864, 147_456))),
 )
 """The curriculum: crops before scenes, large before small (each reversal was tried and stayed at chance)."""
 
@@ -128,16 +130,24 @@ class Trainee(nn.Module):
         super().__init__()
         self.model = model
         width = model.config.vision_config.out_hidden_size
-        self.head = nn.ModuleDict({"all": nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(HEAD_SIZES)))})
+        self.head = nn.ModuleDict(
+            {
+                "all": nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(HEAD_SIZES))),
+                "found": nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4)),
+            }
+        )
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses by part: `answer` (language), `see` (classes of image tokens), `box` (their boxes)."""
+        """Losses by part: those of language_losses, `see` (classes of image tokens), `box` (their boxes)."""
         features = image_features(self.model, batch)
         merged = torch.cat([features[index] for group in batch.images for index in group.indices.tolist()])
         device = merged.device
         classes = torch.cat([torch.from_numpy(group.classes).flatten(0, 1) for group in batch.images]).long().to(device)
         boxes = torch.cat([torch.from_numpy(group.boxes).flatten(0, 1) for group in batch.images]).to(device)
-        return {"answer": language_loss(self.model, batch, features), **self._auxiliary(merged, classes, boxes)}
+        return {
+            **language_losses(self.model, batch, features, self.head["found"]),
+            **self._auxiliary(merged, classes, boxes),
+        }
 
     def _auxiliary(self, merged: Tensor, classes: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         out = self.head["all"](merged).split(HEAD_SIZES, dim=-1)
@@ -162,22 +172,65 @@ def image_features(model: Any, batch: Batch) -> dict[int, Tensor]:
     return features
 
 
-def language_loss(model: Any, batch: Batch, features: dict[int, Tensor]) -> Tensor:
-    """Mean cross-entropy over the learned tokens of the packed rows."""
+def language_losses(
+    model: Any, batch: Batch, features: dict[int, Tensor], head: nn.Module | None = None
+) -> dict[str, Tensor]:
+    """Losses of the packed rows by part, each a mean: `words` (learned tokens but coordinates), `places` (coordinates,
+    with their neighbours as half-right answers), `looks` and, with a head, `found` (guidance)."""
     packed, device = batch.packed, model.device
-    ids, labels = torch.from_numpy(packed.ids).to(device), torch.from_numpy(packed.labels).to(device)
+    ids, labels, branches, owners, positions = (
+        torch.from_numpy(part).to(device)
+        for part in (packed.ids, packed.labels, packed.branches, packed.owners, packed.positions)
+    )
     language = model.model.language_model
     embeds = language.embed_tokens(ids)
     images = torch.cat([features[index] for index in packed.images])
     embeds = embeds.masked_scatter((ids == model.config.image_token_id)[..., None], images)
-    hidden = language(
-        inputs_embeds=embeds,
-        attention_mask=branch_mask(torch.from_numpy(packed.branches).to(device), embeds.dtype),
-        position_ids=torch.from_numpy(packed.positions).to(device),
-        use_cache=False,
-    ).last_hidden_state
+    seen = allowed(branches, owners)
+    with watched(language) as watch:
+        hidden = language(
+            inputs_embeds=embeds,
+            attention_mask=additive(seen, embeds.dtype),
+            position_ids=positions,
+            use_cache=False,
+        ).last_hidden_state
     learn = labels != IGNORE
-    return F.cross_entropy(model.lm_head(hidden[learn]), labels[learn])
+    words, places = token_losses(model.lm_head(hidden[learn]), labels[learn])
+    losses = {"words": words, "places": places, "looks": look_loss(language, watch, packed.looks, seen)}
+    return losses if head is None else {**losses, "found": found_loss(head, watch, packed.looks)}
+
+
+@cache
+def coordinate_ids() -> tuple[int, ...]:
+    """Token ids of 0, GRID, 2 GRID ... 1000."""
+    ids: list[int] = build_tokenizer().convert_tokens_to_ids([str(number) for number in range(0, 1001, GRID)])
+    return tuple(ids)
+
+
+def token_losses(logits: Tensor, labels: Tensor, spread: float = 0.7) -> tuple[Tensor, Tensor]:
+    """Mean losses of words and of coordinates. logits: [n, vocabulary]; labels: [n].
+
+    The target of a coordinate is a bell about it, `spread` steps wide: a box that is a step off is nearly right.
+    """
+    ids = torch.tensor(coordinate_ids(), device=logits.device)
+    steps = torch.arange(len(ids), device=logits.device, dtype=torch.float32)
+    bells = torch.softmax(-((steps[:, None] - steps) ** 2) / (2 * spread**2), dim=-1)
+    which = (labels[:, None] == ids).int()
+    place = which.any(-1)
+    zero = logits.sum() * 0  # keeps the graph where a batch has none of a kind
+    words = F.cross_entropy(logits[~place], labels[~place]) if (~place).any() else zero
+    if not place.any():
+        return words, zero
+    logp = logits[place].log_softmax(-1)[:, ids]
+    return words, -(bells[which[place].argmax(-1)] * logp).sum(-1).mean()
+
+
+WEIGHTS = {"words": 2.0, "places": 0.5, "looks": 0.5, "found": 5.0, "see": 0.5, "box": 5.0}
+"""Of the losses in the sum that is minimised."""
+
+
+def total(losses: dict[str, Tensor]) -> Tensor:
+    return torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()
 
 
 class OldTasks:
@@ -190,7 +243,7 @@ class OldTasks:
         return make_batch(self.tokenizer, STAGES[-1].mix, self.seed, index, self.size)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        return language_loss(model, batch, image_features(model, batch))
+        return total(language_losses(model, batch, image_features(model, batch)))
 
 
 def factor_at(config: PretrainConfig, step: int) -> float:
@@ -216,7 +269,7 @@ def pretrain(config: PretrainConfig, out: Path, report: Callable[[Progress], Non
         optimizer.set_factor(factor_at(config, step))
         losses = trainee.losses(batch)
         optimizer.zero_grad()
-        (losses["answer"] + 0.5 * losses["see"] + 5.0 * losses["box"]).backward()
+        total(losses).backward()
         nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
         optimizer.step()
         step += 1

@@ -11,8 +11,8 @@ Direct answers on small evidence are left out on purpose: they are what distilla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from zoomgap.benchmarks.micro.questions import LOCAL, QUESTIONS, VALUES, choices
 from zoomgap.benchmarks.micro.render import render
 from zoomgap.benchmarks.micro.scene import COLORS, SHAPES, SceneConfig, make_scene
 from zoomgap.distill.micro_model import GRID
-from zoomgap.distill.packing import Markers, Packed, Row, pack
+from zoomgap.distill.packing import Look, Markers, Packed, Row, pack
 from zoomgap.records import DIMENSIONS, Box, Frame, Size
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ CROP_PIXELS = 128 * 128
 LAST_SEED = 3_999_999
 """Pretraining's seeds end here (design: the procedural benchmark's seeds)."""
 
-DIRECT_PX = 16.0
+DIRECT_PX = 24.0
 """Smallest evidence, in pixels of the view, on which a direct answer is taught."""
 ZOOM_PX = 24.0
 """Below this, in pixels of the latest image, the right next turn is a zoom."""
+MAX_ZOOMS = 3
+"""Crops in a conversation, as many as the agent has by default."""
 READ_PX = 12.0
 """Smallest evidence whose value the vision tower is asked for by the auxiliary head."""
 
@@ -49,13 +51,19 @@ HEAD_SIZES = (len(COLOR_IDS) + 1, len(SHAPE_IDS) + 1, len(VALUE_IDS) + 1, 4)
 """Outputs of the auxiliary heads: colour, shape, value (0 is none of them), box."""
 
 
+WEIGHTS: Mapping[str, float] = {
+    "counting": 2.5, "ocr": 1.8, "color": 1.0, "structure": 0.8, "material": 0.8, "object": 1.4,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Mixture:
     """What a stage of pretraining trains on.
 
     views: share of view examples. pixels: budgets that a view may have. sides, carriers, radius, evidence: ranges of
     the scene (SceneConfig). whole: share of views that show the whole scene. narrow: smallest window, as a share of
-    the scene's side. loose: how many times its evidence a crop may be wide.
+    the scene's side. loose: how many times its evidence a crop may be wide. weights: of the dimensions; counts and
+    characters take longest to learn.
     """
 
     views: float
@@ -68,6 +76,7 @@ class Mixture:
     narrow: float = 0.35
     loose: float = 3.0
     aspects: tuple[float, ...] = (1, 1, 1, 4 / 3, 3 / 4, 16 / 9, 9 / 16)
+    weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,8 @@ def make_picture(rng: Generator, mix: Mixture, aspect: float) -> Picture:
     config = SceneConfig(
         sides=mix.sides, aspects=(aspect,), carriers=mix.carriers, radius_view=mix.radius, evidence_view=mix.evidence
     )
-    dimension = DIMENSIONS[int(rng.integers(len(DIMENSIONS)))]
+    weights = np.array([mix.weights[dimension] for dimension in DIMENSIONS])
+    dimension = DIMENSIONS[int(rng.choice(len(DIMENSIONS), p=weights / weights.sum()))]
     scene = make_scene(int(rng.integers(LAST_SEED + 1)), config, dimension)
     image = render(scene)
     things = tuple(
@@ -183,6 +193,29 @@ def cell_targets(picture: Picture, frame: Frame) -> tuple[NDArray[np.int16], NDA
     return classes.reshape(-1, 3), np.clip(boxes.reshape(-1, 4), -0.5, 1.5)
 
 
+def cells_on(frame: Frame, box: Box) -> tuple[int, ...]:
+    """Merged tokens of a frame that show `box` (pixels of the original); none where its centre lies outside."""
+    rows, columns = frame.size.height // 32, frame.size.width // 32
+    inner = frame.from_original(box)
+    center = inner.center
+    if not (0 <= center.x < frame.size.width and 0 <= center.y < frame.size.height):
+        return ()
+    home = int(center.y // 32) * columns + int(center.x // 32)
+    found = {home}
+    for y in range(max(0, int(inner.y1 // 32)), min(rows, int(inner.y2 // 32) + 1)):
+        for x in range(max(0, int(inner.x1 // 32)), min(columns, int(inner.x2 // 32) + 1)):
+            if inner.intersection(Box(x * 32, y * 32, x * 32 + 32, y * 32 + 32)) >= 0.35 * 32 * 32:
+                found.add(y * columns + x)
+    return tuple(sorted(found))
+
+
+class Shown(NamedTuple):
+    """The latest image of a conversation: the place of its first token in the row, and its frame."""
+
+    first: int
+    frame: Frame
+
+
 class Builder:
     """Builds one batch: rows of packed conversations and the images that they show."""
 
@@ -203,20 +236,32 @@ class Builder:
         self.images.append((frame.size, np.asarray(image), *cell_targets(picture, frame)))
         return len(self.images) - 1
 
-    def new_row(self, image: int, tools: bool) -> Row:
+    def new_row(self, image: int, frame: Frame, tools: bool) -> tuple[Row, Shown]:
         """A row whose prefix ends with the first image."""
         system = "<|im_start|>system\nzoom_in(bbox_2d, image, label)<|im_end|>\n" if tools else ""
         row = Row(self.markers)
         row.text(self.encode(system + "<|im_start|>user\n"))
-        self.show(row, image)
         self.rows.append(row)
-        return row
+        return row, self.show(row, image, frame)
 
-    def show(self, row: Row, image: int) -> None:
-        size = self.images[image][0]
-        row.image(image, size.height // 32, size.width // 32)
+    def show(self, row: Row, image: int, frame: Frame) -> Shown:
+        return Shown(row.image(image, frame.size.height // 32, frame.size.width // 32), frame)
 
-    def ask(self, row: Row, thing: Thing, local: bool = False) -> None:
+    def look(
+        self, row: Row, shown: Shown, box: Box, at: int, naming: bool = False, numbers: Sequence[int] | None = None
+    ) -> None:
+        """The token at `at` should look at what shows `box` (pixels of the original). numbers: the box being said."""
+        if cells := cells_on(shown.frame, box):
+            said = None if numbers is None else tuple(number / 1000 for number in numbers)
+            row.looks.append(Look(at, tuple(shown.first + cell for cell in cells), naming, said))  # type: ignore[arg-type]
+
+    def look_named(self, row: Row, shown: Shown, thing: Thing, start: int) -> None:
+        """The last word of the thing's name, searched from the row's place `start` on, should look at the thing."""
+        word = self.encode(f" {thing.name}")[-1]
+        if word in row.ids[start:]:
+            self.look(row, shown, thing.box, row.ids.index(word, start), naming=True)
+
+    def ask(self, row: Row, shown: Shown, thing: Thing, local: bool = False) -> None:
         """A new branch with a question about `thing`, open or with four choices, up to the assistant's turn."""
         rng = self.rng
         templates = (LOCAL if local else QUESTIONS)[thing.dimension]
@@ -225,27 +270,40 @@ class Builder:
             options = choices_for(thing.dimension, thing.value, rng)
             text += "\n" + " ".join(f"{letter}) {option}" for letter, option in zip("ABCD", options, strict=False))
         row.begin_branch()
+        start = len(row.ids)
         row.text(self.encode(f"{text}<|im_end|>\n<|im_start|>assistant\n"))
+        if not local:
+            self.look_named(row, shown, thing, start)
 
-    def say(self, row: Row, text: str, learn: bool = True) -> None:
-        row.text(self.encode(f"{text}<|im_end|>"), learn)
+    def say(self, row: Row, shown: Shown, thing: Thing) -> None:
+        """The answer, learned."""
+        self.look(row, shown, thing.evidence, len(row.ids) - 1)
+        row.text(self.encode(f"{thing.value}<|im_end|>"), learn=True)
 
-    def call(self, row: Row, thing: Thing, numbers: Sequence[int], learn: bool) -> None:
-        box = ", ".join(str(n) for n in numbers)
-        arguments = f'{{"label": "{thing.name}", "bbox_2d": [{box}]}}'
-        self.say(row, f'<tool_call>\n{{"name": "zoom_in", "arguments": {arguments}}}\n</tool_call>', learn)
+    def call(self, row: Row, shown: Shown, thing: Thing, numbers: Sequence[int], learn: bool) -> None:
+        """A zoom call with these coordinates."""
+        start = len(row.ids)
+        opening = f'<tool_call>\n{{"name": "zoom_in", "arguments": {{"label": "{thing.name}", "bbox_2d": ['
+        row.text(self.encode(opening), learn)
+        self.look_named(row, shown, thing, start)
+        places = len(row.ids)
+        row.text(self.encode(", ".join(str(n) for n in numbers)), learn)
+        if learn:
+            for at in range(places - 1, len(row.ids) - 1, 2):  # before each number; commas stand between
+                self.look(row, shown, thing.box, at, numbers=numbers)
+        row.text(self.encode("]}}\n</tool_call><|im_end|>"), learn)
 
-    def zoomed(self, row: Row, picture: Picture, box: Box, number: int, last: bool = False) -> Frame:
-        """Append the tool's answer and the user's turn that shows crop `number`; returns its frame.
+    def zoomed(self, row: Row, picture: Picture, box: Box, number: int, last: bool = False) -> Shown:
+        """Append the tool's answer and the user's turn that shows crop `number`.
 
         last: the turn asks for an answer now, as it does when the zooms are used up.
         """
         frame, index = self.crop(picture, box, number)
         row.text(self.encode(f"\n<|im_start|>tool\nimage {number}<|im_end|>\n<|im_start|>user\n"))
-        self.show(row, index)
+        shown = self.show(row, index, frame)
         hint = "\nAnswer now." if last else ""
         row.text(self.encode(f"image {number}{hint}<|im_end|>\n<|im_start|>assistant\n"))
-        return frame
+        return shown
 
     def crop(self, picture: Picture, box: Box, number: int) -> tuple[Frame, int]:
         box = imaging.snap(box, picture.size, min_side=32)
@@ -265,10 +323,10 @@ class Builder:
             seen = frame.from_original(thing.evidence)
             if seen.side < ZOOM_PX or seen.clamped(frame.size.width, frame.size.height).area < 0.9 * seen.area:
                 continue
-            row = self.new_row(index, tools=bool(rng.random() < 0.1))
+            row, shown = self.new_row(index, frame, tools=bool(rng.random() < 0.1))
             for local in (False, True):
-                self.ask(row, thing, local)
-                self.say(row, thing.value)
+                self.ask(row, shown, thing, local)
+                self.say(row, shown, thing)
 
     def view_example(self, picture: Picture, pixels: int) -> None:
         """A view with direct answers, zoom calls and conversations that go on."""
@@ -280,36 +338,44 @@ class Builder:
         seen = {thing: frame.from_original(thing.evidence).side for thing in picture.things}
         direct = [thing for thing in picture.things if seen[thing] >= DIRECT_PX]
         if direct:
-            row = self.new_row(index, tools=False)
-            for thing in rng.permutation(np.array(direct, object))[:4]:
-                self.ask(row, thing)
-                self.say(row, thing.value)
-        row = self.new_row(index, tools=True)
-        for i, thing in enumerate(rng.permutation(np.array(picture.things, object))[:4]):
-            self.ask(row, thing)
+            row, shown = self.new_row(index, frame, tools=False)
+            for thing in direct:
+                self.ask(row, shown, thing)
+                self.say(row, shown, thing)
+        row, shown = self.new_row(index, frame, tools=True)
+        for i, thing in enumerate(rng.permutation(np.array(picture.things, object))):
+            self.ask(row, shown, thing)
             if seen[thing] >= ZOOM_PX:
-                self.say(row, thing.value)
+                self.say(row, shown, thing)
             elif i < 2 and rng.random() < 0.75:
-                self.go_on(row, picture, frame, thing)
+                self.go_on(row, shown, picture, thing)
             else:
-                self.call(row, thing, quantised(frame, thing.box.grown(1.15)), learn=True)
+                self.call(row, shown, thing, quantised(frame, thing.box.grown(1.15)), learn=True)
 
-    def go_on(self, row: Row, picture: Picture, frame: Frame, thing: Thing) -> None:
-        """A call (not learned: its box is jittered), its crop, then the answer or a second call and crop."""
+    def go_on(self, row: Row, view: Shown, picture: Picture, thing: Thing) -> None:
+        """A call (learned, or with a jittered box), its crop, then the answer or further calls and crops.
+
+        Some turns ask for an answer now, whatever the crop shows, as they do when the zooms are used up.
+        """
         rng = self.rng
-        numbers = quantised(frame, jittered(rng, thing.box, (1.0, 1.4), 0.08))
-        self.call(row, thing, numbers, learn=False)
-        last = bool(rng.random() < 0.1)
-        first = self.zoomed(row, picture, unquantised(frame, numbers), 1, last)
-        if last or first.from_original(thing.evidence).side >= ZOOM_PX:
-            self.say(row, thing.value)
-        elif rng.random() < 0.5:
-            self.call(row, thing, quantised(first, jittered(rng, thing.evidence, (1.9, 1.9), 0)), learn=True)
-        else:
-            numbers = quantised(first, jittered(rng, thing.evidence, (1.4, 2.6), 0.12))
-            self.call(row, thing, numbers, learn=False)
-            self.zoomed(row, picture, unquantised(first, numbers), 2)
-            self.say(row, thing.value)
+        exact = bool(rng.random() < 0.5)
+        wide = thing.box.grown(1.15) if exact else jittered(rng, thing.box, (1.0, 1.4), 0.08)
+        numbers = quantised(view.frame, wide)
+        self.call(row, view, thing, numbers, learn=exact)
+        shown = view
+        for number in range(1, MAX_ZOOMS + 1):
+            last = bool(rng.random() < 0.15)
+            shown = self.zoomed(row, picture, unquantised(shown.frame, numbers), number, last)
+            if last or number == MAX_ZOOMS or shown.frame.from_original(thing.evidence).side >= ZOOM_PX:
+                break
+            if number == 1 and rng.random() < 0.5:
+                closer = jittered(rng, thing.evidence, (1.9, 1.9), 0)
+                return self.call(row, shown, thing, quantised(shown.frame, closer), learn=True)
+            # Hesitant at times, so that conversations with three crops are known too.
+            times = (2.5, 5.0) if number == 1 and rng.random() < 0.3 else (1.4, 2.6)
+            numbers = quantised(shown.frame, jittered(rng, thing.evidence, times, 0.12))
+            self.call(row, shown, thing, numbers, learn=False)
+        return self.say(row, shown, thing)
 
     def batch(self) -> Batch:
         """What was built, padded and grouped by image size."""
