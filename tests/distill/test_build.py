@@ -14,7 +14,7 @@ CONFIG = BuildConfig(
     name="d", labels=("agent", "self", "random-crop", "gold"), use_gold=True,
     votes=VoteConfig(votes=4), consensus=ConsensusConfig(min_votes=4),
 )  # fmt: skip
-NAMED = replace(CONFIG, questions=QuestionConfig(local_share=0.0))
+NAMED = replace(CONFIG, questions=QuestionConfig(local=False))
 
 
 def run(world, config=CONFIG, **named):
@@ -34,12 +34,16 @@ async def test_students_share_everything_but_the_answers(world):
     assert list(built.datasets) == ["agent", "self", "random-crop", "gold"]
     shared = [[replace(i, id="", dataset="", labels="agent", answer="", agreement=0, gold=False) for i in items]
               for items in built.datasets.values()]  # fmt: skip
-    assert len(shared[0]) == 6
+    assert len(shared[0]) == 12, "each region is asked about by name and by its box"
     assert shared[0] == shared[1] == shared[2] == shared[3]
     answers = {labels: [item.answer for item in items] for labels, items in built.datasets.items()}
-    assert answers["agent"] == answers["gold"] == ["red", "green", "blue", "yellow", "purple", "orange"]
-    assert answers["self"] == ["green"] * 6
-    assert answers["random-crop"] == ["blue"] * 6
+    assert (
+        answers["agent"]
+        == answers["gold"]
+        == [color for color in ("red", "green", "blue", "yellow", "purple", "orange") for _ in range(2)]
+    )
+    assert answers["self"] == ["green"] * 12
+    assert answers["random-crop"] == ["blue"] * 12
     assert [items[0].dataset for items in built.datasets.values()] == ["d-agent", "d-self", "d-random-crop", "d-gold"]
     assert {labels: {i.gold for i in items} for labels, items in built.datasets.items()} == {
         "agent": {False}, "self": {False}, "random-crop": {False}, "gold": {True},
@@ -72,7 +76,7 @@ async def test_controls_are_asked_only_about_what_the_agent_kept(world):
 async def test_an_interrupted_build_goes_on(world):
     kept = []
     whole = await run(world, keep=kept.append)
-    assert len(kept) == 3 * 6 * 4
+    assert len(kept) == 3 * 12 * 4
     teacher, base = ScriptedModel([], name="teacher"), ScriptedModel([], name="base")
     again = await run(world, teacher=teacher, base=base, known=kept)
     assert teacher.history == base.history == []
@@ -95,9 +99,9 @@ async def test_progress_counts_known_votes_and_errors(world):
     seen = []
     down = ScriptedModel(lambda r: (_ for _ in ()).throw(ModelError("down")), name="teacher")
     built = await run(world, teacher=down, progress=seen.append)
-    assert (seen[-1].labels, seen[-1].done, seen[-1].errors, seen[-1].total) == ("agent", 24, 24, 24)
+    assert (seen[-1].labels, seen[-1].done, seen[-1].errors, seen[-1].total) == ("agent", 48, 48, 48)
     assert built.datasets["agent"] == []
-    assert built.fell["consensus agent"] == {"too few votes": 6}
+    assert built.fell["consensus agent"] == {"too few votes": 12}
 
 
 async def test_headline_datasets_read_no_gold(world):

@@ -32,7 +32,7 @@ def asked(world):
     """Questions, half of them local, and what voters are shown."""
     regions = propose(world.traced).kept
     material = Material({r.id: r for r in regions}, world.samples, world.pictures.load, world.pictures.save)
-    questions = ask(regions, world.samples, QuestionConfig(local_share=0.0))
+    questions = ask(regions, world.samples, QuestionConfig(local=False))
     return [replace(q, local=k % 2 == 1) for k, q in enumerate(questions)], material
 
 

@@ -49,7 +49,7 @@ def test_items_carry_the_label_and_point_back(world):
     questions = ask(regions, world.samples)
     answers = {q.id: Label(f"answer {k}", 0.75) for k, q in enumerate(questions) if k != 2}
     items = make_items("d-agent", "agent", answers, questions, {r.id: r for r in regions})
-    assert [item.answer for item in items] == [f"answer {k}" for k in (0, 1, 3, 4, 5)]
+    assert [item.answer for item in items] == [f"answer {k}" for k in range(len(questions)) if k != 2]
     asked = {q.id: q for q in questions}
     for item in items:
         question = asked[item.question]

@@ -16,27 +16,32 @@ from zoomgap.records import Box, Question, Region, Sample, digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionConfig:
-    """local_share: share of the procedural benchmark's regions that get the local form.
+    """local: each region of the procedural benchmark is asked about twice, by name and in a form that speaks of the
+    crop alone.
 
-    named_overlay_share: share of the other questions that show the region's box all the same.
+    named_overlay_share: share of the questions by name that show the region's box all the same.
     """
 
-    local_share: float = 0.5
+    local: bool = True
     named_overlay_share: float = 0.0
 
 
 def ask(
     regions: Iterable[Region], samples: Mapping[str, Sample], config: QuestionConfig | None = None
 ) -> list[Question]:
-    """One question for each region, the same at every call. `samples` by id. Reads neither answers nor evidence."""
+    """The questions about each region, the same at every call. `samples` by id. Reads neither answers nor evidence."""
     config = config or QuestionConfig()
-    return [_question(region, samples[region.sample], config) for region in regions]
+    questions = []
+    for region in regions:
+        sample = samples[region.sample]
+        questions.append(_question(region, sample, sample.question, local=False))
+        if config.local and is_micro(sample.id):
+            text = random.Random(f"question {region.id}").choice(LOCAL[sample.dimension])
+            questions.append(_question(region, sample, text, local=True))
+    return questions
 
 
-def _question(region: Region, sample: Sample, config: QuestionConfig) -> Question:
-    rng = random.Random(f"question {region.id}")
-    local = is_micro(sample.id) and rng.random() < config.local_share
-    text = rng.choice(LOCAL[sample.dimension]) if local else sample.question
+def _question(region: Region, sample: Sample, text: str, local: bool) -> Question:
     return Question(
         id=digest([region.id, text, sample.choices])[:16],
         region=region.id,
