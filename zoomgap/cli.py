@@ -123,10 +123,10 @@ def _resumable() -> Iterator[None]:
 
 
 @contextmanager
-def _store(db: Path) -> Iterator[Store]:
+def _store(db: Path, *, readonly: bool = False) -> Iterator[Store]:
     from zoomgap.storage import Store
 
-    with _resumable(), Store.open(db) as store:
+    with _resumable(), Store.open(db, readonly=readonly) as store:
         yield store
 
 
@@ -136,9 +136,10 @@ def _store(db: Path) -> Iterator[Store]:
 @bench_app.command("make")
 def bench_make(
     name: Annotated[str, typer.Argument(help="The benchmark to make: micro, the procedural one.")],
-    n: Annotated[int, typer.Option(help="How many samples.")] = 1200,
+    n: Annotated[int, typer.Option(min=1, help="How many samples.")] = 1200,
     seed: Annotated[int, typer.Option(help="Seed of the first sample; its range decides the split.")] = 9_000_000,
     backgrounds: Annotated[Path | None, typer.Option(help="Folder of photographs to compose onto.")] = None,
+    called: Annotated[str | None, typer.Option("--name", help="What to call it; default micro-SEED-N.")] = None,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -151,7 +152,7 @@ def bench_make(
     from zoomgap import pipeline
 
     with _store(db) as store, _progress("rendering") as update:
-        info = pipeline.make_micro(store, n, seed, backgrounds, count=update)
+        info = pipeline.make_micro(store, n, seed, backgrounds, called, count=update)
     row = {"bench": info.name, "n": info.n, "seed": seed, "sha256": info.sha256}
     if as_json:
         _print(row)
@@ -166,7 +167,7 @@ def bench_list(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
 
     Example: zoomgap bench list
     """
-    with _store(db) as store:
+    with _store(db, readonly=True) as store:
         rows = [{"bench": b.name, "n": b.n, "sha256": b.sha256} for b in store.benchmarks()]
     if as_json:
         _print(rows)
@@ -183,12 +184,12 @@ def run_command(
     arm: Annotated[str, typer.Option(help="direct, no-image, region, region-lowres, agent or agent-lowres.")],
     model: Model = "micro",
     endpoint: Endpoint = None,
-    concurrency: Annotated[int, typer.Option(help="Samples under way at once.")] = 32,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many samples.")] = None,
-    pixels: Annotated[int | None, typer.Option(help="Pixel budget of the full image; default by model.")] = None,
-    max_zooms: Annotated[int, typer.Option(help="How often the agent may look closer.")] = 3,
-    attempts: Annotated[int, typer.Option(help="Answers a sample, attempt k with seed + k.")] = 1,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Samples under way at once.")] = 32,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
+    pixels: Annotated[int | None, typer.Option(min=1, help="Pixel budget of the full image; default by model.")] = None,
+    max_zooms: Annotated[int, typer.Option(min=0, help="How often the agent may look closer.")] = 3,
+    attempts: Annotated[int, typer.Option(min=1, help="Answers a sample, attempt k with seed + k.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of sampled answers.")] = 0,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
@@ -235,7 +236,8 @@ def _run_lines(row: dict[str, Any]) -> None:
         f"({row['low']:.3f} to {row['high']:.3f}), {row['correct']} of {row['attempted']} correct, "
         f"{row['unparsed']} unparsed, {row['errors']} errors"
     )
-    print(f"{row['seconds']:.1f} s for {row['attempted'] - row['resumed']} new answers; {row['turns']:.2f} turns each")
+    turns = "" if row["turns"] is None else f"; {row['turns']:.2f} turns each"
+    print(f"{row['seconds']:.1f} s for {row['attempted'] - row['resumed']} new answers{turns}")
 
 
 @app.command()
@@ -246,7 +248,7 @@ def ask(
     arm: Annotated[str, typer.Option(help="agent, agent-lowres, direct or no-image.")] = "agent",
     model: Model = "micro",
     endpoint: Endpoint = None,
-    max_zooms: Annotated[int, typer.Option(help="How often the agent may look closer.")] = 3,
+    max_zooms: Annotated[int, typer.Option(min=0, help="How often the agent may look closer.")] = 3,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -273,6 +275,11 @@ def ask(
         _trajectory_lines(trajectory)
     if trajectory.error:
         raise ZoomgapError(trajectory.error)
+    if not trajectory.text.strip():
+        raise ZoomgapError(
+            f"no answer: the {arm} arm stopped ({trajectory.stop_reason}) after {trajectory.turns} calls: "
+            "ask again with another --arm, --max-zooms or --model"
+        )
 
 
 def _trajectory_lines(trajectory: Any) -> None:
@@ -297,7 +304,7 @@ def _trajectory_lines(trajectory: Any) -> None:
 def traces_list(
     run: Annotated[str | None, typer.Option(help="Only this run (its first characters suffice).")] = None,
     verdict: Annotated[str | None, typer.Option(help="correct, incorrect, unparsed or error.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 30,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -307,7 +314,7 @@ def traces_list(
     """
     from zoomgap import pipeline
 
-    with _store(db) as store:
+    with _store(db, readonly=True) as store:
         rows = pipeline.trace_rows(store, run, verdict, limit)
     if as_json:
         _print(rows)
@@ -328,7 +335,7 @@ def traces_show(
     """
     from zoomgap.storage.rows import trajectory_json
 
-    with _store(db) as store:
+    with _store(db, readonly=True) as store:
         trajectory = store.trajectory(trace)
         spec = store.run(trajectory.run)
         sample = store.sample(spec.benchmark, trajectory.sample)
@@ -389,10 +396,11 @@ def distill_train(
     out: Annotated[Path, typer.Option(help="Folder of the student's checkpoint.")],
     student: Annotated[str, typer.Option(help="The base: micro or hf:PATH.")] = "micro",
     method: Annotated[str, typer.Option(help="sft: supervised, on the answer alone.")] = "sft",
-    epochs: Annotated[int, typer.Option(help="Passes over the items.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the items.")] = 2,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Items a step.")] = 32,
-    replay_share: Annotated[float, typer.Option(help="Share of steps on the micro model's old tasks.")] = 0.25,
+    batch_size: Annotated[int, typer.Option(min=1, help="Items a step.")] = 32,
+    replay_share: Annotated[float, typer.Option(min=0, help="Share of steps on the micro model's old tasks.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Order of items, dropout of none.")] = 0,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
@@ -405,6 +413,8 @@ def distill_train(
 
     if method != "sft":
         raise UsageError(f"method '{method}' is not known: use sft")
+    if max_minutes is not None and not max_minutes > 0:
+        raise UsageError(f"{max_minutes} minutes leave no time to train: give --max-minutes more than 0")
     with _store(db) as store, _progress(f"training on {items}") as update:
         result = pipeline.train_student(
             store,
@@ -413,6 +423,7 @@ def distill_train(
             out,
             {
                 "epochs": epochs,
+                "max_steps": max_steps,
                 "max_minutes": max_minutes,
                 "batch_size": batch_size,
                 "replay_share": replay_share,
@@ -430,12 +441,12 @@ def distill_train(
 @distill_app.command("pretrain")
 def distill_pretrain(
     out: Annotated[Path, typer.Option(help="Folder of the state; the checkpoint is OUT/export.")],
-    steps: Annotated[int, typer.Option(help="Train up to this step.")],
-    decay: Annotated[int, typer.Option(help="Learning rate falls to zero over the last so many steps.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Train up to this step.")],
+    decay: Annotated[int, typer.Option(min=0, help="Learning rate falls to zero over the last so many steps.")] = 0,
     lr_matrix: Annotated[float, typer.Option(help="Learning rate of matrices (Muon).")] = 0.01,
     lr_rest: Annotated[float, typer.Option(help="Learning rate of all else (AdamW).")] = 1.5e-3,
     seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that render.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that render.")] = 1,
 ) -> None:
     """Train the embedded model from random weights, or go on with it.
 
@@ -475,7 +486,7 @@ def compare(
     """
     from zoomgap import pipeline
 
-    with _store(db) as store:
+    with _store(db, readonly=True) as store:
         roles = dict(pipeline.parse_role(store, text) for text in role or [])
         comparison = pipeline.compare_runs(store, runs, roles)
         if report is not None:
@@ -495,8 +506,30 @@ def _comparison_lines(found: dict[str, Any]) -> None:
         p50 = None if row["p50_ms"] is None else round(row["p50_ms"])
         acuity = None if row["acuity_px"] is None else round(row["acuity_px"], 1)
         accuracy = f"{row['accuracy']:.3f}"
-        rows.append((row["run"], row["label"], row["n"], accuracy, interval, row["errors"], p50, acuity))
-    _table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px"), rows)
+        kinds = f"{len(row['acuity_dimensions'])} of {len(row['by_dimension'])}"
+        rows.append((row["run"], row["label"], row["n"], accuracy, interval, row["errors"], p50, acuity, kinds))
+    _table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px", "kinds"), rows)
+    names = {row["run"]: row["label"] for row in found["runs"]}
+    for gap in found["gaps"]:
+        value = (
+            f"refused: {gap['refused']}" if gap["refused"] else _interval(gap["difference"], gap["low"], gap["high"])
+        )
+        print(f"{gap['name']} of {gap['model']}: {value}")
+    for ratio in found["acuity_ratios"]:
+        value = _interval(ratio["ratio"], ratio["low"], ratio["high"])
+        print(f"acuity {names[ratio['a']]} / {names[ratio['b']]}: {value} over {', '.join(ratio['dimensions'])}")
+    for share in found["recovered"]:
+        value = share["reason"] or _interval(share["share"], share["low"], share["high"])
+        print(f"recovered share of the {share['role']}: {value}")
+    for cell in found["verdicts"]:
+        if cell["evidence_low"] is None:
+            print(f"{cell['dimension']}, all sizes: {cell['verdict']} ({cell['reason']})")
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A figure and its bounds; an unknown one is a question mark."""
+    shown = ["?" if number is None else f"{number:.3f}" for number in (value, low, high)]
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 @app.command()

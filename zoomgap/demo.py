@@ -69,7 +69,10 @@ def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResul
     }
     source = _benchmark(store, scale.distill, DISTILL_SEED, update)
     zooms = pipeline.run(store, source, "agent", ModelChoice(), options, watch(update, "agent on distillation images"))
-    build = BuildOptions(name=f"demo-{scale.distill}", labels=scale.labels, use_gold="gold" in scale.labels)
+    # Named by the run: a demo folder goes on after a change of weights instead of mixing two models.
+    build = BuildOptions(
+        name=f"demo-{scale.distill}-{zooms.run[:6]}", labels=scale.labels, use_gold="gold" in scale.labels
+    )
     built = pipeline.build_datasets(
         store, zooms.run, build, lambda p: update(p.done, p.total, f"votes for labels {p.labels}")
     )
@@ -77,7 +80,11 @@ def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResul
     lines = [f"{items} items from {built['trajectories']} trajectories of the agent, {built['regions']} regions"]
     students: dict[Labels, ModelChoice] = {}
     if items >= MIN_ITEMS:
-        students = {labels: _student(store, out, scale, build.name, labels, update) for labels in scale.labels}
+        steps: int | None = None
+        for labels in scale.labels:
+            # The first is bounded by minutes; the others take as many steps, so that only their labels differ.
+            folder, steps = _student(store, out, scale.minutes, steps, f"{build.name}-{labels}", update)
+            students[labels] = ModelChoice(model=f"hf:{folder}")
     else:
         lines.append(f"no student: under {MIN_ITEMS} items; more images or a better agent would bring more")
     roles = {runs["direct"].run: "base"}
@@ -92,22 +99,25 @@ def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResul
     comparison = pipeline.compare_runs(store, [summary.run for summary in runs.values()], roles)
     timing = pipeline.compare_runs(store, list(times.values()), {})
     report = out / "report.html"
-    pipeline.write_report(store, comparison, report)
+    pipeline.write_report(store, comparison, report, timing)
     return DemoResult(comparison, report, [*lines, *timing_lines(timing, times)])
 
 
-def _student(store: Store, out: Path, scale: Scale, name: str, labels: Labels, update: Update) -> ModelChoice:
-    """A student of the dataset `name`-`labels`."""
-    folder = out / f"student-{labels}-{scale.distill}"
-    pipeline.train_student(
+def _student(
+    store: Store, out: Path, minutes: float, steps: int | None, dataset: str, update: Update
+) -> tuple[Path, int]:
+    """A student of a dataset, trained for so many minutes or, where they are known, steps: its folder and its steps."""
+    folder = out / f"student-{dataset}"
+    bound = {"max_minutes": minutes} if steps is None else {"max_steps": steps}
+    result = pipeline.train_student(
         store,
-        f"{name}-{labels}",
+        dataset,
         "micro",
         folder,
-        {"max_minutes": scale.minutes, "epochs": 100},
-        lambda p: update(p.step, p.steps, f"training on labels {labels}"),
+        {**bound, "epochs": 100},
+        lambda p: update(p.step, p.steps, f"training on {dataset}"),
     )
-    return ModelChoice(model=f"hf:{folder}")
+    return folder, result.steps
 
 
 def watch(update: Update, stage: str) -> Callable[[Any], None]:

@@ -49,7 +49,7 @@ def open_image(source: Path | str | bytes) -> Image.Image:
             _check_size(name, Size(*image.size))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            return _as_rgb(image)
+            return _as_rgb(name, image)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -68,10 +68,11 @@ def _check_size(name: str, size: Size) -> None:
         raise ImageError(f"{name} is {size.width} x {size.height}: both sides must be at least {MIN_SIDE} pixels")
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F"):
-        raise ImageError(f"an image of 32-bit pixels (mode {image.mode}) has no known range: save it with 8 or 16 bits")
-    if image.mode.startswith("I;16"):
+def _as_rgb(name: str, image: Image.Image) -> Image.Image:
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")  # a PGM of 16 bits
+    if image.mode in ("I", "F") and not deep:
+        raise ImageError(f"{name} has 32-bit pixels (mode {image.mode}) of no known range: save it with 8 or 16 bits")
+    if deep:
         rgb = image.convert("I").point(lambda value: value * (1 / 256)).convert("RGB")
     elif image.has_transparency_data:
         layer = image.convert("RGBA")

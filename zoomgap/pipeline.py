@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from zoomgap import imaging, prompts
 from zoomgap.agents import Context, Progress, RunSummary, Settings, answer, new_invocation, run_arm
 from zoomgap.benchmarks import micro
-from zoomgap.errors import UsageError
+from zoomgap.errors import ModelError, UsageError
 from zoomgap.models.base import VisionModel
 from zoomgap.models.catalog import MICRO_PATH, family_of, open_model
 from zoomgap.records import (
     ARMS,
+    DIMENSIONS,
     AnswerKind,
     Item,
     Labels,
@@ -25,6 +27,8 @@ from zoomgap.records import (
     Size,
     Trajectory,
     Verdict,
+    Vote,
+    canonical_json,
     digest,
 )
 from zoomgap.storage import BenchmarkInfo, Store
@@ -70,6 +74,9 @@ def make_micro(
 ) -> BenchmarkInfo:
     """Render n samples of the procedural benchmark into the store, or find them there."""
     source = {"kind": "micro", "seed": seed, "n": n, "backgrounds": str(backgrounds) if backgrounds else None}
+    called = name or f"micro-{seed}-{n}"
+    if any(info.name == called and dict(info.source) != source for info in store.benchmarks()):
+        raise UsageError(f"benchmark '{called}' exists and was made otherwise: call this one differently with --name")
     samples: list[Sample] = []
 
     def stored() -> Iterator[micro.MicroSample]:
@@ -89,6 +96,8 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
     """The identity of a run. Raises UsageError for an unknown arm."""
     if arm not in ARMS:
         raise UsageError(f"arm '{arm}' is not known: use one of {', '.join(ARMS)}")
+    if not math.isfinite(options.sampling.temperature) or options.sampling.temperature < 0:
+        raise UsageError(f"temperature {options.sampling.temperature} is no temperature: give 0 (greedy) or more")
     family = family_of(choice.model)
     return RunSpec(
         benchmark=info.name,
@@ -127,6 +136,7 @@ def run(
         model = open_model(choice.model, choice.endpoint, store.objects.read, batch_size=options.concurrency)
         try:
             spec = spec_of(info, arm, choice, model, options)
+            store.add_prompt(canonical_json(dict(prompts.templates())))
             return await run_arm(
                 spec, samples, store, model, concurrency=options.concurrency, progress=progress, limit=options.limit
             )
@@ -169,6 +179,7 @@ async def _answer(store: Store, sample: Sample, arm: str, choice: ModelChoice, o
     model = open_model(choice.model, choice.endpoint, store.objects.read, batch_size=1)
     try:
         spec = spec_of(store.benchmark(sample.benchmark), arm, choice, model, options)
+        store.add_prompt(canonical_json(dict(prompts.templates())))
         run = store.start_run(spec)
         invocation = new_invocation(run, concurrency=1, batch_size=1, warm_up=0)
         store.start_invocation(invocation)
@@ -190,7 +201,7 @@ def run_row(store: Store, summary: RunSummary, limit: int | None = None) -> dict
     data = run_data(store, summary.run)
     asked = {sample.id for sample in store.samples(spec.benchmark, limit=limit)}
     data = replace(data, results=[result for result in data.results if result.sample.id in asked])
-    (row,) = compare([data]).to_json()["runs"]
+    (row,) = compare([data], guess=chance).to_json()["runs"]
     kept = (
         "accuracy", "low", "high", "p50_ms", "p95_ms", "prompt_tokens", "completion_tokens", "image_tokens", "turns",
         "cost",
@@ -235,6 +246,10 @@ class BuildOptions:
     base: ModelChoice | None = None
 
 
+MAX_FAILED_VOTES = 20
+"""Votes that fail one after another end a build: a dead endpoint would otherwise make empty datasets."""
+
+
 def build_datasets(
     store: Store, run: str, options: BuildOptions, progress: Callable[[BuildProgress], None] | None = None
 ) -> dict[str, Any]:
@@ -269,6 +284,18 @@ def build_datasets(
     teacher_choice = ModelChoice(model=spec.model, endpoint=spec.endpoint)
     base_choice = options.base or teacher_choice
 
+    failed_in_a_row = 0
+
+    def keep(vote: Vote) -> None:
+        nonlocal failed_in_a_row
+        store.put_votes([vote])
+        failed_in_a_row = failed_in_a_row + 1 if vote.error else 0
+        if failed_in_a_row >= MAX_FAILED_VOTES:
+            raise ModelError(
+                f"voting stopped after {failed_in_a_row} errors in a row, the last one: {vote.error}; "
+                "mend that, then the same command goes on"
+            )
+
     async def work() -> Any:
         teacher = open_model(teacher_choice.model, teacher_choice.endpoint, store.objects.read, batch_size=64)
         same = base_choice == teacher_choice
@@ -282,7 +309,7 @@ def build_datasets(
                 load_image=store.objects.read,
                 save_image=store.add_image,
                 known=store.votes(),
-                keep=lambda vote: store.put_votes([vote]),
+                keep=keep,
                 progress=progress,
             )
         finally:
@@ -302,6 +329,7 @@ def build_datasets(
         "regions": len(built.regions),
         "questions": len(built.questions),
         "votes": len(built.votes),
+        "errors": sum(vote.error is not None for vote in built.votes),
         "datasets": {f"{options.name}-{labels}": len(items) for labels, items in built.datasets.items()},
         "fell": built.fell,
     }
@@ -334,7 +362,8 @@ def train_student(
     path = MICRO_PATH if base == "micro" else Path(base.removeprefix("hf:"))
     result = train(config, items, store.objects.read, path, out, progress, replay)
     metrics = {"steps": result.steps, "items": result.items, "seconds": result.seconds, "losses": result.losses}
-    store.put_training(result.identity, {"dataset": dataset, **asdict(config)}, metrics, out)
+    settings = {"dataset": dataset, "base": base, "base_weights": result.base_weights, **asdict(config)}
+    store.put_training(result.identity, settings, metrics, out)
     return result
 
 
@@ -346,7 +375,7 @@ def run_data(store: Store, run: str, label: str | None = None) -> RunData:
     from zoomgap.compare import RunData
 
     spec = store.run(run)
-    name = label or f"{Path(spec.model).name} {spec.arm}"
+    name = label or f"{spec.model} {spec.arm}"
     return RunData(spec, name, store.results(spec.id), store.invocations(spec.id))
 
 
@@ -366,14 +395,30 @@ def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str]) ->
 
     named = {store.run(run).id: f"{role} {store.run(run).arm}" for run, role in roles.items()}
     data = [run_data(store, run, named.get(store.run(run).id)) for run in runs]
-    return compare(data, roles=roles)  # type: ignore[arg-type]
+    return compare(_distinct(data), roles=roles, guess=chance)  # type: ignore[arg-type]
+
+
+def chance(sample: Sample) -> float:
+    """Chance of a right guess: exact for the procedural benchmark, else one over the number of choices."""
+    if sample.id.removeprefix("micro-").isdigit() and sample.dimension in DIMENSIONS:
+        return micro.guess_rate(sample.dimension, sample.answer_kind)
+    return 1 / len(sample.choices) if sample.choices else 0.0
+
+
+def _distinct(runs: Sequence[RunData]) -> list[RunData]:
+    """Runs whose labels are alike are told apart by the first characters of their ids."""
+    labels = [run.label for run in runs]
+    return [replace(run, label=f"{run.label} ({run.id[:4]})") if labels.count(run.label) > 1 else run for run in runs]
 
 
 MAX_TRACES = 12
 
 
-def write_report(store: Store, comparison: Comparison, path: Path) -> None:
-    """Write the report with some traces of the agent: right and wrong ones, one and more zooms."""
+def write_report(store: Store, comparison: Comparison, path: Path, timing: Comparison | None = None) -> None:
+    """Write the report with some traces of the agent: right and wrong ones, one and more zooms.
+
+    timing: runs of one answer at a time, for a table of their own.
+    """
     from zoomgap.compare import render
 
     traces = []
@@ -384,7 +429,7 @@ def write_report(store: Store, comparison: Comparison, path: Path) -> None:
             wrong = [row for row in found if row.verdict == "incorrect"][: MAX_TRACES - len(right)]
             traces += [trace_view(store, row.id) for row in [*right, *wrong]]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(comparison, traces[:MAX_TRACES]), encoding="utf-8")
+    path.write_text(render(comparison, traces[:MAX_TRACES], timing), encoding="utf-8")
 
 
 def trace_view(store: Store, trajectory: int) -> TraceView:

@@ -418,12 +418,16 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """One time that a command worked on a run. Timings never pool across invocations of unlike circumstances."""
+    """One time that a command worked on a run. Timings never pool across invocations of unlike circumstances.
+
+    seconds: how long it worked; None until it ended.
+    """
 
     id: str
     run: str
     started: str
     circumstances: Mapping[str, Any]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,7 @@ def test_invocations(shelf) -> None:
     shelf.store.start_invocation(second)
     shelf.store.start_invocation(second)
     shelf.store.finish_invocation("again", 2.5)
-    assert shelf.store.invocations(shelf.spec.id) == [first, second]
+    assert shelf.store.invocations(shelf.spec.id) == [first, replace(second, seconds=2.5)]
     assert one_row(shelf.store, "SELECT seconds FROM invocations WHERE id = 'again'") == {"seconds": 2.5}
 
 

@@ -158,7 +158,7 @@ def rule(state: State, settings: Settings) -> Ruling:
         return Ruling(replace(step, error=str(bad)), update)
     crops = [past for past in state["steps"] if past.observation is not None]
     for number, past in enumerate(crops, start=1):
-        if past.frame == call.frame and past.box is not None and past.box.iou(box) > SAME_BOX_IOU:
+        if past.box is not None and past.box.iou(box) > SAME_BOX_IOU:
             error = prompts.render("repeated_box", number=number)
             return Ruling(
                 replace(step, error=error), {"forced": "repeated_box"} if state["warned"] else {"warned": True}

@@ -77,11 +77,14 @@ class Fit(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """Geometric mean over dimensions, or a ratio of two such means, with its interval."""
+    """Geometric mean over dimensions, or a ratio of two such means, with its interval.
+
+    A bound is None where it lies beyond the sizes shown.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     dimensions: tuple[str, ...]
 
 
@@ -275,7 +278,15 @@ def acuity_ratio(a: dict[str, Fit], b: dict[str, Fit], confidence: float = 0.95)
     bottom = _summary([b[d].acuity for d in usable], [b[d].draws for d in usable], usable, confidence)
     logs = np.mean([a[d].draws - b[d].draws for d in usable], axis=0)
     interval = percentiles(logs, confidence)
-    return Mean(top.value / bottom.value, 2**interval.low, 2**interval.high, usable)
+    # A resampled threshold off the scale was put at its end, so a bound that leans on such draws is no bound.
+    low_known = all(a[d].acuity.low is not None and b[d].acuity.high is not None for d in usable)
+    high_known = all(a[d].acuity.high is not None and b[d].acuity.low is not None for d in usable)
+    return Mean(
+        top.value / bottom.value,
+        2**interval.low if low_known else None,
+        2**interval.high if high_known else None,
+        usable,
+    )
 
 
 def _summary(
@@ -283,4 +294,5 @@ def _summary(
 ) -> Mean:
     value = float(np.mean([np.log2(a.px) for a in acuities if a.px is not None]))
     interval = percentiles(np.mean(draws, axis=0), confidence)
-    return Mean(2**value, 2**interval.low, 2**interval.high, dimensions)
+    low_known, high_known = (all(getattr(a, bound) is not None for a in acuities) for bound in ("low", "high"))
+    return Mean(2**value, 2**interval.low if low_known else None, 2**interval.high if high_known else None, dimensions)

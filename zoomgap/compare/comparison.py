@@ -175,7 +175,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
         p50_ms=clock.p50_ms,
         p95_ms=clock.p95_ms,
         **{name: mean_of(answers, name) for name in means},
-        seconds=sum(result.wall_ms for result in run.results) / 1000,
+        seconds=sum(invocation.seconds or 0.0 for invocation in run.invocations),
         resumed=_resumed(run),
         acuity_px=acuity.value if acuity else None,
         acuity_low=acuity.low if acuity else None,

@@ -28,10 +28,13 @@ class Timing:
     """Percentiles of the wall time in ms over n answers of like circumstances, and means an answer.
 
     A mean is None unless every answer has its value: a clock that could not be read is not 0. overhead_ms: wall time
-    that is neither model nor tool.
+    that is neither model nor tool. concurrency: answers in flight at once; per_second: answers that came in a second
+    of the command's time, None where it was cut short.
     """
 
     n: int
+    concurrency: int | None
+    per_second: float | None
     p50_ms: float | None
     p95_ms: float | None
     turns: float | None
@@ -82,7 +85,24 @@ def timing(run: RunData) -> Timing:
     overhead = None
     if walls.size and means["model_ms"] is not None:
         overhead = max(0.0, float(walls.mean()) - means["model_ms"] - (means["tool_ms"] or 0.0))
-    return Timing(n=len(results), p50_ms=p50, p95_ms=p95, overhead_ms=overhead, **means)
+    concurrency = circumstances(run).get("concurrency")
+    return Timing(
+        n=len(results),
+        concurrency=concurrency if isinstance(concurrency, int) else None,
+        per_second=throughput(run),
+        p50_ms=p50,
+        p95_ms=p95,
+        overhead_ms=overhead,
+        **means,
+    )
+
+
+def throughput(run: RunData) -> float | None:
+    """Answers a second over the invocations of the most common circumstances; None where one never ended."""
+    used = {result.invocation for result in timed(run)}
+    spans = [invocation.seconds for invocation in run.invocations if invocation.id in used]
+    known = [span for span in spans if span]
+    return len(timed(run)) / sum(known) if known and len(known) == len(spans) else None
 
 
 def mean_of(results: Sequence[Result], part: str) -> float | None:

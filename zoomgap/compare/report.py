@@ -49,8 +49,10 @@ class TraceView:
         return len(self.image_jpeg) + sum(len(crop) for _, _, crop in self.zooms)
 
 
-def render(comparison: Comparison, traces: Sequence[TraceView] = ()) -> str:
-    """The whole report as HTML. Traces over MAX_TRACE_BYTES together are left out, and the page says how many."""
+def render(comparison: Comparison, traces: Sequence[TraceView] = (), timing: Comparison | None = None) -> str:
+    """The whole report as HTML. timing: runs of one answer at a time, whose times stand in a table of their own.
+
+    Traces over MAX_TRACE_BYTES together are left out, and the page says how many."""
     kept, total = [], 0
     for trace in traces:
         total += trace.bytes
@@ -73,6 +75,7 @@ def render(comparison: Comparison, traces: Sequence[TraceView] = ()) -> str:
             evidence=Markup(figures.by_evidence(comparison)),
             matrix=_matrix(comparison.verdicts),
             groups=[list(group) for _, group in groupby(comparison.gaps, key=lambda gap: gap.model)],
+            timing=timing,
             traces=kept,
             left_out=len(traces) - len(kept),
             max_text=MAX_TEXT,
@@ -105,9 +108,9 @@ def finding(comparison: Comparison) -> str:
     kinds = len(agent.by_dimension)
     if len(shared) < kinds:
         reads += f" (over {len(shared)} of {kinds} kinds of question)"
-    if ratio.high < 1:
+    if ratio.high is not None and ratio.high < 1:
         return f"Zooming still earns its cost for details of {near} to {far} px: {reads}{cost}."
-    if ratio.low > 1:
+    if ratio.low is not None and ratio.low > 1:
         return f"One glance reads smaller details than zooming does: {reads}{cost}."
     return f"One glance and zooming read equally small details, as far as these answers tell: {reads}{cost}."
 

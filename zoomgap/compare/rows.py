@@ -70,7 +70,7 @@ class RunRow:
     """One run. accuracy is service accuracy (an error is wrong), low and high its Wilson interval.
 
     n: answers asked for; attempted: answers there are. Tokens, turns, zooms and cost are means an answer, None where
-    any is unknown. seconds: wall time of all answers, summed. resumed: answers from before the latest invocation.
+    any is unknown. seconds: time that the commands took. resumed: answers from before the latest invocation.
     acuity_*: geometric mean over acuity_dimensions. timing: of the most common circumstances alone.
     """
 
@@ -183,13 +183,16 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcuityRatio:
-    """Geometric mean over `dimensions` of threshold(a) / threshold(b); under 1, a reads smaller things."""
+    """Geometric mean over `dimensions` of threshold(a) / threshold(b); under 1, a reads smaller things.
+
+    A bound is None where it lies beyond the sizes shown.
+    """
 
     a: str
     b: str
     ratio: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     dimensions: tuple[str, ...]
 
 

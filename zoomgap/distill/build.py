@@ -12,6 +12,7 @@ from typing import NamedTuple
 from zoomgap.distill.consensus import (
     Consensus,
     ConsensusConfig,
+    Label,
     Material,
     SaveImage,
     VoteConfig,
@@ -102,12 +103,15 @@ async def build(
     kept = [question for question in questions if question.id in consensus.kept]
     for labels in (labels for labels in config.labels if labels != "agent"):
         if labels == "gold":
-            votes += gold_votes(kept, regions, samples)
-        else:
-            voter = base if labels == "self" else teacher
-            votes += await _collect(kept, labels, voter, material, config, votes, keep, progress)
+            gold = gold_votes(kept, regions, samples)
+            votes += gold
+            answers[labels] = Consensus({vote.question: Label(vote.answer or "", 1.0) for vote in gold}, {})
+            continue
+        voter = base if labels == "self" else teacher
+        votes += await _collect(kept, labels, voter, material, config, votes, keep, progress)
         answers[labels] = plurality(kept, votes, labels)
 
+    # Gold has an answer to everything, so it takes no part in the choice of the questions.
     shared = [question for question in kept if all(question.id in c.kept for c in answers.values())]
     datasets = {
         labels: make_items(f"{config.name}-{labels}", labels, answers[labels].kept, shared, regions, config.questions)

@@ -11,9 +11,16 @@ from typing import Any
 
 from zoomgap.distill.micro_model import save_checkpoint
 from zoomgap.errors import UsageError
-from zoomgap.records import Item
+from zoomgap.records import Item, Labels
 
 RESULT = "training.json"
+
+TAUGHT: Mapping[Labels, str] = {
+    "agent": "what its teacher read on the agent's crops",
+    "self": "the base's own at one glance (a floor: what mere training brings)",
+    "random-crop": "what its teacher read on crops of other places (a placebo)",
+    "gold": "the benchmark's own (a ceiling)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,7 @@ def model_card(result: TrainResult, config: Mapping[str, Any], items: Sequence[I
     dimensions = ", ".join(f"{name} {n}" for name, n in sorted(Counter(item.dimension for item in items).items()))
     base = Path(result.base).name  # the folder's place is of no use elsewhere
     gold = sum(item.gold for item in items)
+    taught = "; ".join(TAUGHT[name] for name in sorted({item.labels for item in items}))
     rows = (
         "\n".join(f"| {v.step} | {v.loss:.3f} | {v.accuracy:.3f} | {v.items} |" for v in result.validation)
         or "| - | - | - | 0 |"
@@ -89,13 +97,14 @@ tags: [zoomgap, distillation]
 ---
 # A student distilled by zoomgap
 
-Trained to answer at one glance what its teacher read on crops.
+Trained to answer at one glance, with answers that are {taught}.
 
 - Base: `{base}` (weights {result.base_weights[:12]})
 - Dataset: {datasets}; labels: {labels}
 - Items: {len(items)} on {len({item.image for item in items})} images, {result.items} of them trained on; {dimensions}
 - With overlay: {sum(item.overlay is not None for item in items)}; marked gold (the benchmark's answer was read): {gold}
-- Steps: {result.steps} in {result.seconds / 60:.1f} minutes, and of these {len(result.replay_losses)} on old tasks
+- Steps: {result.steps} in {result.seconds / 60:.1f} minutes, and of these {len(result.replay_losses)} on old tasks (scenes of pretraining with
+  their true answers, the same for every student of this base)
 
 Held-out images of the same dataset. "Accuracy" is agreement with the labels, token by token, not with the truth:
 

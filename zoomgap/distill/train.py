@@ -169,7 +169,7 @@ class Trainer:
 
     def validate(self) -> None:
         """Loss and exact answers (each token given those before it) on held-out images, once for each step."""
-        held = sorted(self.parts.validation, key=lambda item: digest(item.id))[: self.config.validation_items]
+        held = sorted(self.parts.validation, key=lambda item: digest(item.question))[: self.config.validation_items]
         if not held or (self.state.validation and self.state.validation[-1].step == self.state.step):
             return
         batches = self._plan(held, 0)
@@ -266,7 +266,8 @@ def train(
     trained on and for an `out` that holds another training.
     """
     check_trainable(item.sample for item in items)
-    items = sorted(items, key=lambda item: item.id)
+    # By question, not by item: the datasets of one build then come in one order, whatever their labels.
+    items = sorted(items, key=lambda item: item.question)
     weights = weights_sha256(base)
     identity = digest([asdict(config), [asdict(item) for item in items], weights, replay is not None])
     if (result := finished(out, identity)) is not None:

@@ -117,6 +117,9 @@ class LocalModel:
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         marks = tokenizer.convert_tokens_to_ids(["<tool_call>", "</tool_call>"])
         self._hidden = set(tokenizer.all_special_ids) - set(marks)
+        # Renamed in transformers 5.24.
+        takes = inspect.signature(type(self.model).forward).parameters
+        self._cache_name = "cache" if "cache" in takes else "past_key_values"
         self._context = self.model.config.get_text_config().max_position_embeddings
 
     async def reply(self, request: Request) -> Reply:
@@ -267,8 +270,8 @@ class LocalModel:
                 input_ids=tokens[:, None],
                 attention_mask=mask,
                 position_ids=following,
-                past_key_values=cache,
                 use_cache=True,
+                **{self._cache_name: cache},
             )
             following = following + 1
             tokens = self._choose(out.logits[:, -1], live)
