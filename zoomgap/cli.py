@@ -21,6 +21,7 @@ from zoomgap import __version__
 from zoomgap.errors import Interrupted, UsageError, ZoomgapError
 
 if TYPE_CHECKING:
+    from zoomgap.records import Step, Trajectory
     from zoomgap.storage import Store
 
 app = typer.Typer(
@@ -268,11 +269,12 @@ def ask(
             arm,
             pipeline.ModelChoice(model=model, endpoint=endpoint),
             pipeline.RunOptions(max_zooms=max_zooms),
+            None if as_json else _step_line,
         )
     if as_json:
         _print(trajectory_json(trajectory))
     else:
-        _trajectory_lines(trajectory)
+        _answer_line(trajectory)
     if trajectory.error:
         raise ZoomgapError(trajectory.error)
     if not trajectory.text.strip():
@@ -282,18 +284,18 @@ def ask(
         )
 
 
-def _trajectory_lines(trajectory: Any) -> None:
-    """A trajectory as text, a line a step."""
-    for step in trajectory.steps:
-        clock = f"{step.clocks.model_ms:.0f} ms" if step.clocks.model_ms is not None else "? ms"
-        tokens = f"{step.usage.prompt_tokens}+{step.usage.completion_tokens} tokens"
-        if step.observation is not None:
-            box = ", ".join(f"{value:.0f}" for value in step.box.as_list())
-            size = f"{step.observation.width} x {step.observation.height}"
-            print(f"{step.index}  zoom into image {step.frame} at [{box}] px: {step.label or ''} -> {size}", end="")
-        else:
-            print(f"{step.index}  {step.error or step.text.strip()}", end="")
-        print(f"   ({clock}, {tokens})")
+def _step_line(step: Step) -> None:
+    clock = f"{step.clocks.model_ms:.0f} ms" if step.clocks.model_ms is not None else "? ms"
+    tokens = f"{step.usage.prompt_tokens}+{step.usage.completion_tokens} tokens"
+    what = step.error or step.text.strip()
+    if step.observation is not None and step.box is not None:
+        box = ", ".join(f"{value:.0f}" for value in step.box.as_list())
+        size = f"{step.observation.width} x {step.observation.height}"
+        what = f"zoom into image {step.frame} at [{box}] px: {step.label or ''} -> {size}"
+    print(f"{step.index}  {what}   ({clock}, {tokens})", flush=True)
+
+
+def _answer_line(trajectory: Trajectory) -> None:
     print(f"answer: {trajectory.text.strip() or '-'}   ({trajectory.stop_reason}, {trajectory.wall_ms:.0f} ms)")
 
 
@@ -345,7 +347,9 @@ def traces_show(
     print(f"{spec.arm} of {spec.model} on {sample.id}: {sample.question}")
     if sample.choices:
         print("   ".join(f"{letter}) {text}" for letter, text in zip("ABCDEFGH", sample.choices, strict=False)))
-    _trajectory_lines(trajectory)
+    for step in trajectory.steps:
+        _step_line(step)
+    _answer_line(trajectory)
     if sample.answer:
         print(f"gold: {sample.answer}")
 

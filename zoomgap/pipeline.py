@@ -25,6 +25,7 @@ from zoomgap.records import (
     Sample,
     Sampling,
     Size,
+    Step,
     Trajectory,
     Verdict,
     Vote,
@@ -147,9 +148,19 @@ def run(
 
 
 def ask(
-    store: Store, image: Path, question: str, choices: Sequence[str], arm: str, choice: ModelChoice, options: RunOptions
+    store: Store,
+    image: Path,
+    question: str,
+    choices: Sequence[str],
+    arm: str,
+    choice: ModelChoice,
+    options: RunOptions,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Trajectory:
-    """Answer one question about one image of the user's, stored like any run (without a grade: there is no gold)."""
+    """Answer one question about one image of the user's, stored like any run (without a grade: there is no gold).
+
+    on_step: called with each step as it ends.
+    """
     picture = imaging.open_image(image)
     if arm not in ARMS or arm.startswith("region"):
         known = ", ".join(name for name in ARMS if not name.startswith("region"))
@@ -172,10 +183,17 @@ def ask(
         cluster=info.sha256,
     )
     store.add_benchmark(sample.benchmark, key, {"kind": "ask", "image": image.name}, [sample])
-    return asyncio.run(_answer(store, sample, arm, choice, options))
+    return asyncio.run(_answer(store, sample, arm, choice, options, on_step))
 
 
-async def _answer(store: Store, sample: Sample, arm: str, choice: ModelChoice, options: RunOptions) -> Trajectory:
+async def _answer(
+    store: Store,
+    sample: Sample,
+    arm: str,
+    choice: ModelChoice,
+    options: RunOptions,
+    on_step: Callable[[Step], None] | None,
+) -> Trajectory:
     model = open_model(choice.model, choice.endpoint, store.objects.read, batch_size=1)
     try:
         spec = spec_of(store.benchmark(sample.benchmark), arm, choice, model, options)
@@ -183,7 +201,7 @@ async def _answer(store: Store, sample: Sample, arm: str, choice: ModelChoice, o
         run = store.start_run(spec)
         invocation = new_invocation(run, concurrency=1, batch_size=1, warm_up=0)
         store.start_invocation(invocation)
-        context = Context(model, store.objects.read, store.add_image, Settings.of(spec))
+        context = Context(model, store.objects.read, store.add_image, Settings.of(spec), on_step=on_step)
         attempt = 1 + max((row.attempt for row in store.trajectories(run)), default=-1)
         trajectory = await answer(spec.arm, sample, context, run=run, attempt=attempt, invocation=invocation.id)
         store.add_trajectory(trajectory, None)

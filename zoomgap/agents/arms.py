@@ -63,6 +63,7 @@ async def _answer_at_once(picture: Image, question: str, context: Context) -> Ou
         logprobs=context.settings.logprobs,
     )
     step, reply = await context.ask(request, 0)
+    context.done(step)
     if reply is None:
         return Outcome("endpoint_error", "", (step,), step.error)
     return Outcome("context" if reply.finish_reason == "length" else "answered", reply.text, (step,))

@@ -89,13 +89,20 @@ class Asked(NamedTuple):
 
 @dataclass(slots=True)
 class Context:
-    """One run's model, images and settings, shared by all its trajectories."""
+    """One run's model, images and settings, shared by all its trajectories. on_step: called with each step at its end."""
 
     model: VisionModel
     load_image: LoadImage
     save_image: SaveImage
     settings: Settings
     decoded: DecodedImages = field(default_factory=DecodedImages)
+    on_step: Callable[[Step], None] | None = None
+
+    def done(self, step: Step) -> Step:
+        """Tell the listener, if there is one."""
+        if self.on_step:
+            self.on_step(step)
+        return step
 
     def for_attempt(self, attempt: int) -> Context:
         """The same with the attempt's own seed."""

@@ -107,7 +107,7 @@ async def ask_model(state: State, runtime: Runtime[Context]) -> Command[Literal[
     context, steps = runtime.context, state["steps"]
     step, reply = await context.ask(_request(state, context.settings), len(steps))
     if reply is None:
-        return _end(Outcome("endpoint_error", "", (*steps, step), step.error))
+        return _end(Outcome("endpoint_error", "", (*steps, context.done(step)), step.error))
     calls, text = dialects.parse(reply, tools.NAME)
     if calls:
         step = replace(step, tool_call=calls[0])
@@ -115,7 +115,7 @@ async def ask_model(state: State, runtime: Runtime[Context]) -> Command[Literal[
         update = {"steps": (*steps, step), "calls": calls, "spoken": text, "received": reply.image_sizes}
         return Command(update=update, goto="tool")
     ended: StopReason = "context" if reply.finish_reason == "length" else "answered"
-    return _end(Outcome(state["forced"] or ended, text, (*steps, step)))
+    return _end(Outcome(state["forced"] or ended, text, (*steps, context.done(step))))
 
 
 async def use_tool(state: State, runtime: Runtime[Context]) -> Command[Literal["model"]]:
@@ -133,7 +133,7 @@ async def use_tool(state: State, runtime: Runtime[Context]) -> Command[Literal["
         update["messages"] = (*messages, *_shown(state, crop, context.settings))
     elif "forced" not in update:
         update["messages"] = (*messages, *_answered(state, Text(step.error or "")))
-    step = replace(step, tool_ms=(time.perf_counter() - started) * 1000)
+    step = context.done(replace(step, tool_ms=(time.perf_counter() - started) * 1000))
     return Command(update={**update, "steps": (*state["steps"][:-1], step)}, goto="model")
 
 

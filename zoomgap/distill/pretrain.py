@@ -265,20 +265,29 @@ def pretrain(config: PretrainConfig, out: Path, report: Callable[[Progress], Non
     out.mkdir(parents=True, exist_ok=True)
     step = _resume(out / CHECKPOINT, trainee, optimizer, config)
     began = saved = time.monotonic()
-    for batch in _loader(tokenizer, config, step):
-        optimizer.set_factor(factor_at(config, step))
-        losses = trainee.losses(batch)
-        optimizer.zero_grad()
-        total(losses).backward()
-        nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        stage = stage_at(config.stages, step - 1).name
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        report(Progress(step, config.steps, stage, values, time.monotonic() - began))
-        if time.monotonic() - saved > config.save_minutes * 60 or step == config.steps:
+    updating = False
+    try:
+        for batch in _loader(tokenizer, config, step):
+            optimizer.set_factor(factor_at(config, step))
+            losses = trainee.losses(batch)
+            optimizer.zero_grad()
+            total(losses).backward()
+            nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
+            updating = True
+            optimizer.step()
+            step += 1
+            updating = False
+            stage = stage_at(config.stages, step - 1).name
+            values = {name: float(value.detach()) for name, value in losses.items()}
+            report(Progress(step, config.steps, stage, values, time.monotonic() - began))
+            if time.monotonic() - saved > config.save_minutes * 60 or step == config.steps:
+                _save(out / CHECKPOINT, trainee, optimizer, config, step)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        # Weights caught between two steps are worth less than those saved minutes ago.
+        if not updating:
             _save(out / CHECKPOINT, trainee, optimizer, config, step)
-            saved = time.monotonic()
+        raise
     export = out / "export"
     save_checkpoint(model, build_processor(tokenizer), export)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
