@@ -33,6 +33,15 @@ def done(*words, **kwargs):
     return process.stdout
 
 
+def asked(*words, **kwargs):
+    """What `ask --json` printed. On a photograph the embedded model may find no answer, which is exit code 1."""
+    process = zoomgap("ask", *words, **kwargs)
+    found = json.loads(process.stdout)
+    assert process.returncode == (0 if found["text"].strip() else 1), process.stderr
+    assert found["text"].strip() or "no answer" in process.stderr
+    return found
+
+
 @pytest.fixture(scope="module")
 def db(tmp_path_factory):
     """A database with a benchmark of 12 samples and two runs on it."""
@@ -125,7 +134,7 @@ def test_ask_prints_each_step_and_stores_it(tmp_path):
     path = tmp_path / "z.db"
     text = done("ask", PHOTO, "What color is the mark on it?", "--arm", "direct", db=path)
     assert "answer:" in text
-    again = json.loads(done("ask", PHOTO, "What color is the mark on it?", "--json", db=path))
+    again = asked(PHOTO, "What color is the mark on it?", "--json", db=path)
     assert again["steps"]
     with Store.open(path) as store:
         assert [row.verdict for row in store.trajectories()] == [None, None]
@@ -138,16 +147,20 @@ def test_ask_prints_each_step_and_stores_it(tmp_path):
         (("run", "--bench", "micro-8000000-12", "--arm", "glance"), 2, "arm 'glance'"),
         (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--model", "gpt"), 2, "model 'gpt'"),
         (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--model", "hf:/nowhere"), 2, "/nowhere"),
-        (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--concurrency", "0"), 2, "concurrency 0"),
+        (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--concurrency", "0"), 2, "--concurrency"),
+        (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--limit", "-5"), 2, "--limit"),
+        (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--temperature", "nan"), 2, "temperature nan"),
         (("run", "--bench", "micro-8000000-12"), 2, "--arm"),
         (("compare", "zzzz", "yyyy"), 2, "zzzz"),
         (("traces", "show", "999"), 2, "999"),
         (("traces", "list", "--verdict", "good"), 2, "'good'"),
         (("bench", "make", "vstar"), 2, "'vstar'"),
-        (("bench", "make", "micro", "--n", "0"), 2, "0 samples"),
+        (("bench", "make", "micro", "--n", "0"), 2, "--n"),
+        (("bench", "make", "micro", "--n", "12", "--seed", "8000000", "--backgrounds", "."), 2, "--name"),
         (("distill", "build", "--from", "zzzz"), 2, "zzzz"),
         (("distill", "train", "--items", "nope", "--out", "x"), 2, "'nope'"),
         (("distill", "train", "--items", "nope", "--out", "x", "--method", "magic"), 2, "'magic'"),
+        (("distill", "train", "--items", "nope", "--out", "x", "--max-minutes", "0"), 2, "--max-minutes"),
         (("ask", "missing.png", "What?"), 2, "missing.png"),
     ],
 )
@@ -190,8 +203,8 @@ def test_ask_on_a_photograph_over_http_is_as_in_process(endpoint, tmp_path):
     """The agent over a real server: the same requests, and in fp32 the same replies, as in process."""
     path = tmp_path / "z.db"
     words = ("ask", PHOTO, "What color is the mark on the blue circle?", "--json")
-    there = json.loads(done(*words, "--model", MICRO_PATH, "--endpoint", endpoint, db=path))
-    here = json.loads(done(*words, db=path))
+    there = asked(*words[1:], "--model", MICRO_PATH, "--endpoint", endpoint, db=path)
+    here = asked(*words[1:], db=path)
     assert there["steps"]
     assert there["stop_reason"] != "endpoint_error"
     for part in ("messages", "tools", "sampling"):
@@ -201,6 +214,21 @@ def test_ask_on_a_photograph_over_http_is_as_in_process(endpoint, tmp_path):
         specs = [store.run(row.run) for row in store.trajectories()]
     if specs[1].dtype == "float32":
         assert [step["text"] for step in there["steps"]] == [step["text"] for step in here["steps"]]
+
+
+def test_a_dead_endpoint_is_said_in_words_too(db):
+    words = ("run", "--bench", "micro-8000000-12", "--arm", "direct", "--model", "m", "--limit", 2)
+    process = zoomgap(*words, "--endpoint", "http://127.0.0.1:9/v1", db=db)
+    assert process.returncode == 1
+    assert "2 errors" in process.stdout
+    assert "Traceback" not in process.stderr
+
+
+def test_reading_makes_no_database(tmp_path):
+    process = zoomgap("traces", "list", db=tmp_path / "typo.db")
+    assert process.returncode != 0
+    assert "typo.db" in process.stderr
+    assert not (tmp_path / "typo.db").exists()
 
 
 def test_a_file_that_is_no_database_is_left_alone(tmp_path):

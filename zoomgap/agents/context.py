@@ -89,7 +89,7 @@ class Asked(NamedTuple):
 
 @dataclass(slots=True)
 class Context:
-    """One run's model, images and settings, shared by all its trajectories. on_step: called with each step at its end."""
+    """One run's model, images and settings, shared by all its trajectories. on_step: called as each step ends."""
 
     model: VisionModel
     load_image: LoadImage

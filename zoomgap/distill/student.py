@@ -103,8 +103,8 @@ Trained to answer at one glance, with answers that are {taught}.
 - Dataset: {datasets}; labels: {labels}
 - Items: {len(items)} on {len({item.image for item in items})} images, {result.items} of them trained on; {dimensions}
 - With overlay: {sum(item.overlay is not None for item in items)}; marked gold (the benchmark's answer was read): {gold}
-- Steps: {result.steps} in {result.seconds / 60:.1f} minutes, and of these {len(result.replay_losses)} on old tasks (scenes of pretraining with
-  their true answers, the same for every student of this base)
+- Steps: {result.steps} in {result.seconds / 60:.1f} minutes, {len(result.replay_losses)} of them on old tasks
+  (scenes of pretraining with their true answers, the same for every student of this base)
 
 Held-out images of the same dataset. "Accuracy" is agreement with the labels, token by token, not with the truth:
 

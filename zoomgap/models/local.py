@@ -257,7 +257,7 @@ class LocalModel:
             row.restart()
         positions, following = self._positions(inputs)
         out = self.model(**inputs, position_ids=positions, use_cache=True, logits_to_keep=1)
-        cache, mask, live = out.past_key_values, inputs["attention_mask"], list(rows)
+        cache, mask, live = out[self._cache_name], inputs["attention_mask"], list(rows)
         tokens = self._choose(out.logits[which, -1], live)
         keep = which
         while going := [place for place, row in enumerate(live) if row.finish is None]:
