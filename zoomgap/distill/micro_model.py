@@ -240,7 +240,7 @@ zoomgap runs anywhere.
 
 **What it was taught**: to read a detail in a crop in six dimensions (counting, ocr, color, structure, material,
 object); to write a zoom call whose box finds the thing asked for; to zoom again into a crop where the detail is still
-smaller than {zoom:.0f} px; to answer after one or two crops; to answer directly where the evidence is large.
+smaller than {zoom:.0f} px; to answer after one to three crops; to answer directly where the evidence is large.
 
 **What it was not taught**, on purpose: to answer directly on evidence under {direct:.0f} px of its view. That is what
 distillation has to teach, and what a student of it is measured on. On such evidence its direct answers are guesses.
