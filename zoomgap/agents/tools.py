@@ -68,7 +68,9 @@ def place(
     inside = asked.clamped(frame.size.width, frame.size.height)
     if inside.area <= 0:
         raise BadCall(prompts.render("bad_outside", box=shown, image=frame.index, coordinates=rule))
-    return imaging.snap(frame.to_original(inside), size, MIN_SIDE)
+    # The last bits of a quotient would make a side of 32 px one of 31.999..., which grows, and an edge one further out.
+    exact = Box(*(round(value, 6) for value in frame.to_original(inside).as_list()))
+    return imaging.snap(exact, size, MIN_SIDE)
 
 
 def to_frame(written: Sequence[float], frame: Frame, convention: Convention, received: Size | None = None) -> Box:
