@@ -112,7 +112,7 @@ def plan_epoch(
     """
     rng = random.Random(f"epoch {seed} {epoch}")
     buckets: defaultdict[tuple[int, int], list[Item]] = defaultdict(list)
-    for item in sorted(items, key=lambda i: i.question):
+    for item in sorted(items, key=lambda i: (i.question, i.id)):
         buckets[sizes[item.image].width, sizes[item.image].height].append(item)
     batches = []
     for _, bucket in sorted(buckets.items()):

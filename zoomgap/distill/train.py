@@ -267,7 +267,7 @@ def train(
     """
     check_trainable(item.sample for item in items)
     # By question, not by item: the datasets of one build then come in one order, whatever their labels.
-    items = sorted(items, key=lambda item: item.question)
+    items = sorted(items, key=lambda item: (item.question, item.id))
     weights = weights_sha256(base)
     identity = digest([asdict(config), [asdict(item) for item in items], weights, replay is not None])
     if (result := finished(out, identity)) is not None:
