@@ -39,7 +39,7 @@ class Scale:
 
 
 SHORT = Scale(test=36, distill=48, timing=4, minutes=0.1)
-USUAL = Scale(test=240, distill=600, timing=20, minutes=1.2)
+USUAL = Scale(test=240, distill=480, timing=20, minutes=0.8)
 FULL = Scale(test=1200, distill=12_000, timing=60, minutes=20, labels=("agent", "self", "random-crop", "gold"))
 
 MIN_ITEMS = 12
