@@ -119,8 +119,8 @@ def test_distil_and_train_make_a_student_that_answers(db, tmp_path):
     build = ("distill", "build", "--from", run, "--name", "t", "--votes", 2, "--agreement", 0.5)
     built = json.loads(done(*build, "--json", db=path))
     assert built["datasets"].keys() == {"t-agent", "t-self"}
-    if built["datasets"]["t-agent"] == 0:
-        pytest.skip("the embedded model's votes agreed on nothing in 24 samples")
+    assert built["datasets"]["t-agent"] == built["datasets"]["t-self"] > 0
+    assert built["errors"] == 0
     out = tmp_path / "student"
     done("distill", "train", "--items", "t-agent", "--out", out, "--max-minutes", 0.05, "--epochs", 1, db=path)
     done("bench", "make", "micro", "--n", 2, "--seed", 8_000_000, db=path)

@@ -17,7 +17,6 @@ from zoomgap.models.base import VisionModel
 from zoomgap.models.catalog import MICRO_PATH, family_of, open_model
 from zoomgap.records import (
     ARMS,
-    DIMENSIONS,
     AnswerKind,
     Item,
     Labels,
@@ -36,7 +35,7 @@ from zoomgap.storage import BenchmarkInfo, Store
 
 if TYPE_CHECKING:
     from zoomgap.compare import Comparison, RunData, TraceView
-    from zoomgap.distill.build import BuildProgress
+    from zoomgap.distill.build import BuildConfig, BuildProgress
     from zoomgap.distill.student import TrainResult
     from zoomgap.distill.train import Progress as TrainProgress
 
@@ -268,12 +267,46 @@ MAX_FAILED_VOTES = 20
 """Votes that fail one after another end a build: a dead endpoint would otherwise make empty datasets."""
 
 
+@dataclass(slots=True)
+class VoteKeeper:
+    """Stores each vote as it comes. Raises ModelError after MAX_FAILED_VOTES failures in a row."""
+
+    store: Store
+    failed: int = 0
+
+    def __call__(self, vote: Vote) -> None:
+        self.store.put_votes([vote])
+        self.failed = self.failed + 1 if vote.error else 0
+        if self.failed >= MAX_FAILED_VOTES:
+            raise ModelError(
+                f"voting stopped after {self.failed} errors in a row, the last one: {vote.error}; "
+                "mend that, then the same command goes on"
+            )
+
+
+def _build_config(spec: RunSpec, options: BuildOptions) -> BuildConfig:
+    """Settings of a build from a run of that spec: votes are shown what its arms were shown."""
+    from zoomgap.distill.build import BuildConfig
+    from zoomgap.distill.consensus import ConsensusConfig, VoteConfig
+
+    votes = VoteConfig(
+        votes=options.votes,
+        view_pixels=spec.view_pixels,
+        crop_pixels=spec.crop_pixels,
+        factor=spec.factor,
+        suffix=spec.suffix,
+    )
+    consensus = ConsensusConfig(agreement=options.agreement, min_votes=min(4, options.votes))
+    return BuildConfig(
+        name=options.name, labels=options.labels, use_gold=options.use_gold, votes=votes, consensus=consensus
+    )
+
+
 def build_datasets(
     store: Store, run: str, options: BuildOptions, progress: Callable[[BuildProgress], None] | None = None
 ) -> dict[str, Any]:
     """Regions, questions, votes and items from an agent's run, stored; counts of what was made and what fell."""
-    from zoomgap.distill.build import BuildConfig, build
-    from zoomgap.distill.consensus import ConsensusConfig, VoteConfig
+    from zoomgap.distill.build import build
     from zoomgap.distill.questions import ask as ask_about
     from zoomgap.distill.regions import Traced, propose
 
@@ -285,34 +318,13 @@ def build_datasets(
         Traced(id, trajectory, samples[trajectory.sample])
         for id, trajectory in ((id, store.trajectory(id)) for id in store.trajectory_ids(spec.id))
     ]
-    budgets: dict[str, Any] = {
-        "view_pixels": spec.view_pixels, "crop_pixels": spec.crop_pixels, "factor": spec.factor, "suffix": spec.suffix,
-    }  # fmt: skip
-    config = BuildConfig(
-        name=options.name,
-        labels=options.labels,
-        use_gold=options.use_gold,
-        votes=VoteConfig(votes=options.votes, **budgets),
-        consensus=ConsensusConfig(agreement=options.agreement, min_votes=min(4, options.votes)),
-    )
+    config = _build_config(spec, options)
     # Stored before the votes are cast, so that each vote can be stored as it comes and a later build goes on.
     regions = propose(traced, config.regions).kept
     store.put_regions(regions)
     store.put_questions(ask_about(regions, samples, config.questions))
     teacher_choice = ModelChoice(model=spec.model, endpoint=spec.endpoint)
     base_choice = options.base or teacher_choice
-
-    failed_in_a_row = 0
-
-    def keep(vote: Vote) -> None:
-        nonlocal failed_in_a_row
-        store.put_votes([vote])
-        failed_in_a_row = failed_in_a_row + 1 if vote.error else 0
-        if failed_in_a_row >= MAX_FAILED_VOTES:
-            raise ModelError(
-                f"voting stopped after {failed_in_a_row} errors in a row, the last one: {vote.error}; "
-                "mend that, then the same command goes on"
-            )
 
     async def work() -> Any:
         teacher = open_model(teacher_choice.model, teacher_choice.endpoint, store.objects.read, batch_size=64)
@@ -327,7 +339,7 @@ def build_datasets(
                 load_image=store.objects.read,
                 save_image=store.add_image,
                 known=store.votes(),
-                keep=keep,
+                keep=VoteKeeper(store),
                 progress=progress,
             )
         finally:
@@ -417,10 +429,12 @@ def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str]) ->
 
 
 def chance(sample: Sample) -> float:
-    """Chance of a right guess: exact for the procedural benchmark, else one over the number of choices."""
-    if sample.id.removeprefix("micro-").isdigit() and sample.dimension in DIMENSIONS:
-        return micro.guess_rate(sample.dimension, sample.answer_kind)
-    return 1 / len(sample.choices) if sample.choices else 0.0
+    """Chance of a right guess: exact for the procedural benchmark, else the comparison's own default."""
+    from zoomgap.compare.table import default_guess
+
+    return (
+        micro.guess_rate(sample.dimension, sample.answer_kind) if micro.is_micro(sample.id) else default_guess(sample)
+    )
 
 
 def _distinct(runs: Sequence[RunData]) -> list[RunData]:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from zoomgap.benchmarks.micro.questions import LOCAL
-from zoomgap.distill.questions import QuestionConfig, ask, is_micro, overlay_of
+from zoomgap.benchmarks.micro import LOCAL, is_micro
+from zoomgap.distill.questions import QuestionConfig, ask, overlay_of
 from zoomgap.distill.regions import propose
 
 

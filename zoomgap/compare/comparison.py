@@ -175,7 +175,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
         p50_ms=clock.p50_ms,
         p95_ms=clock.p95_ms,
         **{name: mean_of(answers, name) for name in means},
-        seconds=sum(invocation.seconds or 0.0 for invocation in run.invocations),
+        seconds=_seconds(run),
         resumed=_resumed(run),
         acuity_px=acuity.value if acuity else None,
         acuity_low=acuity.low if acuity else None,
@@ -186,6 +186,12 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
         by_evidence=_by_evidence(table, row, bins, settings),
         timing=clock,
     )
+
+
+def _seconds(run: RunData) -> float | None:
+    spans = [invocation.seconds for invocation in run.invocations]
+    known = [span for span in spans if span is not None]
+    return sum(known) if known and len(known) == len(spans) else None
 
 
 def _resumed(run: RunData) -> int:

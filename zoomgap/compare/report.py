@@ -52,7 +52,8 @@ class TraceView:
 def render(comparison: Comparison, traces: Sequence[TraceView] = (), timing: Comparison | None = None) -> str:
     """The whole report as HTML. timing: runs of one answer at a time, whose times stand in a table of their own.
 
-    Traces over MAX_TRACE_BYTES together are left out, and the page says how many."""
+    Traces over MAX_TRACE_BYTES together are left out, and the page says how many.
+    """
     kept, total = [], 0
     for trace in traces:
         total += trace.bytes
@@ -94,7 +95,7 @@ def finding(comparison: Comparison) -> str:
     if pair.verdict == "refused":
         return f"No verdict on {agent.label} and {glance.label}: {pair.reason}."
     ratio = next((r for r in comparison.acuity_ratios if (r.a, r.b) == (agent.run, glance.run)), None)
-    cost = _cost(pair, turned)
+    cost = _cost(pair, turned, agent.timing.concurrency)
     if ratio is None:
         return _difference_finding(agent, glance, pair, turned) + cost + "."
     named = [agent, glance] if base is None else [agent, glance, base]
@@ -123,11 +124,12 @@ def _pair(comparison: Comparison, a: RunRow, b: RunRow) -> tuple[PairRow, bool]:
     return next(p for p in comparison.pairs if (p.a, p.b) == (b.run, a.run)), True
 
 
-def _cost(pair: PairRow, turned: bool) -> str:
+def _cost(pair: PairRow, turned: bool, concurrency: int | None) -> str:
     if pair.latency_ratio is None:
         return ""
     ratio = 1 / pair.latency_ratio if turned else pair.latency_ratio
-    return f", at {ratio:.1f} times the time of a glance"
+    flight = f" with {concurrency} answers in flight" if concurrency is not None and concurrency > 1 else ""
+    return f", at {ratio:.1f} times the time of a glance{flight}"
 
 
 def _shared_dimensions(rows: Sequence[RunRow]) -> set[str]:

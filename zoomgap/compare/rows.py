@@ -70,7 +70,8 @@ class RunRow:
     """One run. accuracy is service accuracy (an error is wrong), low and high its Wilson interval.
 
     n: answers asked for; attempted: answers there are. Tokens, turns, zooms and cost are means an answer, None where
-    any is unknown. seconds: time that the commands took. resumed: answers from before the latest invocation.
+    any is unknown. seconds: time that its commands took, None where one was cut short. resumed: answers from before
+    the latest invocation.
     acuity_*: geometric mean over acuity_dimensions. timing: of the most common circumstances alone.
     """
 
@@ -99,7 +100,7 @@ class RunRow:
     turns: float | None
     zooms: float | None
     cost: float | None
-    seconds: float
+    seconds: float | None
     resumed: int
     acuity_px: float | None
     acuity_low: float | None

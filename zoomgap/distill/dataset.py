@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import PIL.Image
 
 from zoomgap import imaging, prompts
-from zoomgap.benchmarks.micro import check_training_range, split_of
+from zoomgap.benchmarks.micro import check_training_range, is_micro, split_of
 from zoomgap.distill.consensus import Label
 from zoomgap.distill.glance import answer_text, view_of
-from zoomgap.distill.questions import QuestionConfig, is_micro, overlay_of
+from zoomgap.distill.questions import QuestionConfig, overlay_of
 from zoomgap.errors import UsageError
 from zoomgap.models.base import LoadImage
 from zoomgap.records import Item, Labels, Question, Region, Size, digest

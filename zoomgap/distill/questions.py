@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from zoomgap.benchmarks.micro.questions import LOCAL
+from zoomgap.benchmarks.micro import LOCAL, is_micro
 from zoomgap.records import Box, Question, Region, Sample, digest
 
 
@@ -58,9 +58,3 @@ def overlay_of(question: Question, region: Region, config: QuestionConfig | None
     share = (config or QuestionConfig()).named_overlay_share
     shown = question.local or random.Random(f"overlay {question.id}").random() < share
     return region.box if shown else None
-
-
-def is_micro(sample: str) -> bool:
-    """Whether a sample id is one of the procedural benchmark's, `micro-<seed>`."""
-    name, _, seed = sample.partition("-")
-    return name == "micro" and seed.isdigit()

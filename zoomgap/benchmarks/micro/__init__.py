@@ -8,7 +8,7 @@ from zoomgap.benchmarks.micro.questions import LOCAL, QUESTIONS, VALUES, choices
 from zoomgap.benchmarks.micro.render import render
 from zoomgap.benchmarks.micro.samples import MicroSample, benchmark_sha256, make
 from zoomgap.benchmarks.micro.scene import Background, Carrier, Detail, Scene, SceneConfig, make_scene
-from zoomgap.benchmarks.micro.splits import SPLITS, check_training_range, split_of
+from zoomgap.benchmarks.micro.splits import SPLITS, check_training_range, is_micro, split_of
 
 __all__ = [
     "LOCAL",
@@ -25,6 +25,7 @@ __all__ = [
     "check_training_range",
     "choices_for",
     "guess_rate",
+    "is_micro",
     "make",
     "make_scene",
     "render",

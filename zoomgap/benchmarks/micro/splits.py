@@ -17,6 +17,12 @@ TRAINING = ("pretrain", "distill")
 """Splits that may be trained on."""
 
 
+def is_micro(sample: str) -> bool:
+    """Whether a sample id is one of the procedural benchmark's, `micro-<seed>`."""
+    name, _, seed = sample.partition("-")
+    return name == "micro" and seed.isdigit()
+
+
 def split_of(seed: int) -> str:
     """The split that a seed belongs to. Raises UsageError where it belongs to none."""
     for name, seeds in SPLITS.items():
