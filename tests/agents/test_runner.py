@@ -261,4 +261,6 @@ def test_ctrl_c_ends_the_process_and_keeps_what_was_done(tmp_path):
 
 
 if __name__ == "__main__":
+    # Tests started in the background of a shell inherit an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(work(Store.open(sys.argv[1]), 30, SlowModel(zoom_then_answer)))

@@ -70,6 +70,8 @@ def place(
         raise BadCall(prompts.render("bad_outside", box=shown, image=frame.index, coordinates=rule))
     # The last bits of a quotient would make a side of 32 px one of 31.999..., which grows, and an edge one further out.
     exact = Box(*(round(value, 6) for value in frame.to_original(inside).as_list()))
+    if exact.area <= 0:
+        raise BadCall(prompts.render("bad_empty", box=shown, coordinates=rule))
     return imaging.snap(exact, size, MIN_SIDE)
 
 
