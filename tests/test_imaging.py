@@ -444,3 +444,18 @@ def test_an_opened_image_keeps_no_file(tmp_path):
     image = imaging.open_image(path)
     path.unlink()
     assert image.resize((4, 4)).size == (4, 4)
+
+
+def test_decoded_images_are_kept_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(imaging, "CACHED_PIXELS", 20_000)
+    loaded: list[str] = []
+    big = imaging.encode(imaging.grey(Size(100, 100)))
+    images = imaging.DecodedImages()
+
+    def load(sha256: str) -> bytes:
+        loaded.append(sha256)
+        return big
+
+    for sha256 in ("a", "b", "a", "c", "a", "b"):
+        images.get(sha256, load)
+    assert loaded == ["a", "b", "c", "b"]

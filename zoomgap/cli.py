@@ -1,4 +1,4 @@
-"""The command line: parse, open the store, call, print. The only module that prints.
+"""The command line: parse, open the store, call, print. What it prints is laid out in console.py.
 
 Results go to stdout, progress and notices to stderr; `--json` makes stdout one JSON document. Exit codes: 0 done,
 1 failed, 2 bad usage or input, 130 interrupted.
@@ -6,23 +6,27 @@ Results go to stdout, progress and notices to stderr; `--json` makes stdout one 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from zoomgap import __version__
-from zoomgap.errors import Interrupted, UsageError, ZoomgapError
-
-if TYPE_CHECKING:
-    from zoomgap.records import Step, Trajectory
-    from zoomgap.storage import Store
+from zoomgap.console import (
+    answer_line,
+    comparison_lines,
+    opened,
+    print_json,
+    progress,
+    resumable,
+    run_lines,
+    step_line,
+    table,
+)
+from zoomgap.errors import UsageError, ZoomgapError
 
 app = typer.Typer(
     help="When is an agent that zooms still needed, and when does a distilled model do the job in one glance?",
@@ -73,74 +77,21 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-# Printing
-
-
-def _print(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Aligned columns; numbers to the right."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, header in enumerate(headers):
-        numeric = all(isinstance(row[place], int | float) or row[place] is None for row in rows)
-        table.add_column(header, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        # Text, not str: what a model wrote is never read as markup.
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    # Into a pipe or file the whole table goes, however wide.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Any]:
-    """A progress bar with ETA on stderr; gives a function (done, total, note)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console, transient=True) as bars:
-        task = bars.add_task(what, total=None, note="")
-
-        def update(done: int, total: int, note: str = "") -> None:
-            bars.update(task, completed=done, total=total, note=note)
-
-        yield update
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Ctrl-C as an error with its own exit code, which click would turn into another."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted: the same command goes on where it stopped") from None
-
-
-@contextmanager
-def _store(db: Path, *, readonly: bool = False) -> Iterator[Store]:
-    from zoomgap.storage import Store
-
-    with _resumable(), Store.open(db, readonly=readonly) as store:
-        yield store
-
-
 # Benchmarks
 
 
 @bench_app.command("make")
 def bench_make(
     name: Annotated[str, typer.Argument(help="The benchmark to make: micro, the procedural one.")],
-    n: Annotated[int, typer.Option(min=1, help="How many samples.")] = 1200,
+    n: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 1200,
     seed: Annotated[int, typer.Option(help="Seed of the first sample; its range decides the split.")] = 9_000_000,
     backgrounds: Annotated[Path | None, typer.Option(help="Folder of photographs to compose onto.")] = None,
-    called: Annotated[str | None, typer.Option("--name", help="What to call it; default micro-SEED-N.")] = None,
+    questions: Annotated[
+        int, typer.Option(min=1, help="Samples about each scene, as far as it has carriers; more than 1 for training.")
+    ] = 1,
+    called: Annotated[
+        str | None, typer.Option("--name", help="What to call it; default micro-SEED-N, or micro-SEED-NxQUESTIONS.")
+    ] = None,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -152,11 +103,11 @@ def bench_make(
         raise UsageError(f"benchmark '{name}' cannot be made: the procedural one is 'micro'")
     from zoomgap import pipeline
 
-    with _store(db) as store, _progress("rendering") as update:
-        info = pipeline.make_micro(store, n, seed, backgrounds, called, count=update)
+    with opened(db) as store, progress("rendering") as update:
+        info = pipeline.make_micro(store, n, seed, backgrounds, called, count=update, questions=questions)
     row = {"bench": info.name, "n": info.n, "seed": seed, "sha256": info.sha256}
     if as_json:
-        _print(row)
+        print_json(row)
     else:
         print(f"{info.name}: {info.n} samples, sha256 {info.sha256[:12]}")
         print(f"next: zoomgap run --bench {info.name} --arm direct")
@@ -168,12 +119,12 @@ def bench_list(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
 
     Example: zoomgap bench list
     """
-    with _store(db, readonly=True) as store:
+    with opened(db, readonly=True) as store:
         rows = [{"bench": b.name, "n": b.n, "sha256": b.sha256} for b in store.benchmarks()]
     if as_json:
-        _print(rows)
+        print_json(rows)
     else:
-        _table(("bench", "n", "sha256"), [(row["bench"], row["n"], str(row["sha256"])[:12]) for row in rows])
+        table(("bench", "n", "sha256"), [(row["bench"], row["n"], str(row["sha256"])[:12]) for row in rows])
 
 
 # Answering
@@ -210,8 +161,8 @@ def run_command(
         concurrency=concurrency,
         limit=limit,
     )
-    with _store(db) as store:
-        with _progress(f"{arm} on {bench}") as update:
+    with opened(db) as store:
+        with progress(f"{arm} on {bench}") as update:
             summary = pipeline.run(
                 store,
                 bench,
@@ -224,21 +175,11 @@ def run_command(
         failed = summary.errors == summary.attempted
         last = store.trajectories(summary.run, verdict="error")[-1].error if failed else None
     if as_json:
-        _print(row)
+        print_json(row)
     else:
-        _run_lines(row)
+        run_lines(row)
     if failed:
         raise ZoomgapError(f"run {summary.run} has no answer, only errors, the last one: {last}")
-
-
-def _run_lines(row: dict[str, Any]) -> None:
-    print(
-        f"run {row['run']}: {row['arm']} of {row['model']} on {row['bench']}: accuracy {row['accuracy']:.3f} "
-        f"({row['low']:.3f} to {row['high']:.3f}), {row['correct']} of {row['attempted']} correct, "
-        f"{row['unparsed']} unparsed, {row['errors']} errors"
-    )
-    turns = "" if row["turns"] is None else f"; {row['turns']:.2f} turns each"
-    print(f"{row['seconds']:.1f} s for {row['attempted'] - row['resumed']} new answers{turns}")
 
 
 @app.command()
@@ -260,7 +201,7 @@ def ask(
     from zoomgap import pipeline
     from zoomgap.storage.rows import trajectory_json
 
-    with _store(db) as store:
+    with opened(db) as store:
         trajectory = pipeline.ask(
             store,
             image,
@@ -269,12 +210,12 @@ def ask(
             arm,
             pipeline.ModelChoice(model=model, endpoint=endpoint),
             pipeline.RunOptions(max_zooms=max_zooms),
-            None if as_json else _step_line,
+            None if as_json else step_line,
         )
     if as_json:
-        _print(trajectory_json(trajectory))
+        print_json(trajectory_json(trajectory))
     else:
-        _answer_line(trajectory)
+        answer_line(trajectory)
     if trajectory.error:
         raise ZoomgapError(trajectory.error)
     if not trajectory.text.strip():
@@ -282,21 +223,6 @@ def ask(
             f"no answer: the {arm} arm stopped ({trajectory.stop_reason}) after {trajectory.turns} calls: "
             "ask again with another --arm, --max-zooms or --model"
         )
-
-
-def _step_line(step: Step) -> None:
-    clock = f"{step.clocks.model_ms:.0f} ms" if step.clocks.model_ms is not None else "? ms"
-    tokens = f"{step.usage.prompt_tokens}+{step.usage.completion_tokens} tokens"
-    what = step.error or step.text.strip()
-    if step.observation is not None and step.box is not None:
-        box = ", ".join(f"{value:.0f}" for value in step.box.as_list())
-        size = f"{step.observation.width} x {step.observation.height}"
-        what = f"zoom into image {step.frame} at [{box}] px: {step.label or ''} -> {size}"
-    print(f"{step.index}  {what}   ({clock}, {tokens})", flush=True)
-
-
-def _answer_line(trajectory: Trajectory) -> None:
-    print(f"answer: {trajectory.text.strip() or '-'}   ({trajectory.stop_reason}, {trajectory.wall_ms:.0f} ms)")
 
 
 # Traces
@@ -316,13 +242,13 @@ def traces_list(
     """
     from zoomgap import pipeline
 
-    with _store(db, readonly=True) as store:
+    with opened(db, readonly=True) as store:
         rows = pipeline.trace_rows(store, run, verdict, limit)
     if as_json:
-        _print(rows)
+        print_json(rows)
     else:
         keys = ("id", "run", "arm", "sample", "verdict", "stop_reason", "zooms", "wall_ms", "text")
-        _table(keys, [[round(row[key]) if key == "wall_ms" else row[key] for key in keys] for row in rows])
+        table(keys, [[round(row[key]) if key == "wall_ms" else row[key] for key in keys] for row in rows])
 
 
 @traces_app.command("show")
@@ -337,19 +263,19 @@ def traces_show(
     """
     from zoomgap.storage.rows import trajectory_json
 
-    with _store(db, readonly=True) as store:
+    with opened(db, readonly=True) as store:
         trajectory = store.trajectory(trace)
         spec = store.run(trajectory.run)
         sample = store.sample(spec.benchmark, trajectory.sample)
     if as_json:
-        _print(trajectory_json(trajectory))
+        print_json(trajectory_json(trajectory))
         return
     print(f"{spec.arm} of {spec.model} on {sample.id}: {sample.question}")
     if sample.choices:
         print("   ".join(f"{letter}) {text}" for letter, text in zip("ABCDEFGH", sample.choices, strict=False)))
     for step in trajectory.steps:
-        _step_line(step)
-    _answer_line(trajectory)
+        step_line(step)
+    answer_line(trajectory)
     if sample.answer:
         print(f"gold: {sample.answer}")
 
@@ -374,7 +300,7 @@ def distill_build(
     """
     from zoomgap import pipeline
 
-    with _store(db) as store, _progress("votes") as update:
+    with opened(db) as store, progress("votes") as update:
         options = pipeline.BuildOptions(
             name=name,
             labels=tuple(labels or ("agent", "self")),  # type: ignore[arg-type]
@@ -386,9 +312,9 @@ def distill_build(
             store, run, options, lambda p: update(p.done, p.total, f"labels {p.labels}, {p.errors} errors")
         )
     if as_json:
-        _print(built)
+        print_json(built)
     else:
-        _table(("dataset", "items"), list(built["datasets"].items()))
+        table(("dataset", "items"), list(built["datasets"].items()))
         for stage, rules in built["fell"].items():
             if rules:
                 print(f"{stage}: " + ", ".join(f"{count} fell at {rule}" for rule, count in rules.items()))
@@ -400,10 +326,10 @@ def distill_train(
     out: Annotated[Path, typer.Option(help="Folder of the student's checkpoint.")],
     student: Annotated[str, typer.Option(help="The base: micro or hf:PATH.")] = "micro",
     method: Annotated[str, typer.Option(help="sft: supervised, on the answer alone.")] = "sft",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the items.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 2,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Items a step.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Views a step, each with all its questions.")] = 12,
     replay_share: Annotated[float, typer.Option(min=0, help="Share of steps on the micro model's old tasks.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Order of items, dropout of none.")] = 0,
     db: Db = DEFAULT_DB,
@@ -419,7 +345,7 @@ def distill_train(
         raise UsageError(f"method '{method}' is not known: use sft")
     if max_minutes is not None and not max_minutes > 0:
         raise UsageError(f"{max_minutes} minutes leave no time to train: give --max-minutes more than 0")
-    with _store(db) as store, _progress(f"training on {items}") as update:
+    with opened(db) as store, progress(f"training on {items}") as update:
         result = pipeline.train_student(
             store,
             items,
@@ -436,7 +362,7 @@ def distill_train(
             lambda p: update(p.step, p.steps, f"loss {p.loss:.3f}" if p.loss is not None else ""),
         )
     if as_json:
-        _print(asdict(result))
+        print_json(asdict(result))
     else:
         print(f"{out}: {result.steps} steps on {result.items} items in {result.seconds:.0f} s")
         print(f"next: zoomgap run --bench BENCH --arm direct --model hf:{out}")
@@ -459,7 +385,7 @@ def distill_pretrain(
     from zoomgap.distill.pretrain import PretrainConfig, pretrain
 
     config = PretrainConfig(steps=steps, decay=decay, lr_matrix=lr_matrix, lr_rest=lr_rest, seed=seed, workers=workers)
-    with _resumable(), _progress("pretraining") as update:
+    with resumable(), progress("pretraining") as update:
         folder = pretrain(
             config,
             out,
@@ -490,50 +416,17 @@ def compare(
     """
     from zoomgap import pipeline
 
-    with _store(db, readonly=True) as store:
+    with opened(db, readonly=True) as store:
         roles = dict(pipeline.parse_role(store, text) for text in role or [])
         comparison = pipeline.compare_runs(store, runs, roles)
         if report is not None:
             pipeline.write_report(store, comparison, report)
     if as_json:
-        _print(comparison.to_json())
+        print_json(comparison.to_json())
         return
-    _comparison_lines(comparison.to_json())
+    comparison_lines(comparison.to_json())
     if report is not None:
         print(f"report: {report}")
-
-
-def _comparison_lines(found: dict[str, Any]) -> None:
-    rows = []
-    for row in found["runs"]:
-        interval = f"{row['low']:.3f} to {row['high']:.3f}"
-        p50 = None if row["p50_ms"] is None else round(row["p50_ms"])
-        acuity = None if row["acuity_px"] is None else round(row["acuity_px"], 1)
-        accuracy = f"{row['accuracy']:.3f}"
-        kinds = f"{len(row['acuity_dimensions'])} of {len(row['by_dimension'])}"
-        rows.append((row["run"], row["label"], row["n"], accuracy, interval, row["errors"], p50, acuity, kinds))
-    _table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px", "kinds"), rows)
-    names = {row["run"]: row["label"] for row in found["runs"]}
-    for gap in found["gaps"]:
-        value = (
-            f"refused: {gap['refused']}" if gap["refused"] else _interval(gap["difference"], gap["low"], gap["high"])
-        )
-        print(f"{gap['name']} of {gap['model']}: {value}")
-    for ratio in found["acuity_ratios"]:
-        value = _interval(ratio["ratio"], ratio["low"], ratio["high"])
-        print(f"acuity {names[ratio['a']]} / {names[ratio['b']]}: {value} over {', '.join(ratio['dimensions'])}")
-    for share in found["recovered"]:
-        value = share["reason"] or _interval(share["share"], share["low"], share["high"])
-        print(f"recovered share of the {share['role']}: {value}")
-    for cell in found["verdicts"]:
-        if cell["evidence_low"] is None:
-            print(f"{cell['dimension']}, all sizes: {cell['verdict']} ({cell['reason']})")
-
-
-def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A figure and its bounds; an unknown one is a question mark."""
-    shown = ["?" if number is None else f"{number:.3f}" for number in (value, low, high)]
-    return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 @app.command()
@@ -550,10 +443,10 @@ def demo(
 
     scale = FULL if full else SHORT if short else USUAL
     out.mkdir(parents=True, exist_ok=True)
-    with _store(out / "zoomgap.db") as store:
-        with _progress("demo") as update:
+    with opened(out / "zoomgap.db") as store:
+        with progress("demo") as update:
             result = run_demo(store, out, scale, update)
-        _comparison_lines(result.comparison.to_json())
+        comparison_lines(result.comparison.to_json())
     for line in result.lines:
         print(line)
     print(f"report: {result.report}")
@@ -565,12 +458,12 @@ def db_info(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
 
     Example: zoomgap db info
     """
-    with _store(db) as store:
+    with opened(db) as store:
         counts = store.counts()
     if as_json:
-        _print(counts)
+        print_json(counts)
     else:
-        _table(("table", "rows"), list(counts.items()))
+        table(("table", "rows"), list(counts.items()))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoomgap import pipeline
+from zoomgap.benchmarks.micro import default_name
 from zoomgap.pipeline import BuildOptions, ModelChoice, RunOptions
 from zoomgap.records import Labels
 from zoomgap.storage import Store
@@ -29,7 +30,8 @@ BASE_ARMS = ("no-image", "direct", "region", "region-lowres", "agent")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """test, distill, timing: samples. labels: the students; minutes: of training each."""
+    """test, timing: samples; distill: scenes, each asked about up to QUESTIONS times. labels: the students; minutes: of
+    training each."""
 
     test: int
     distill: int
@@ -38,9 +40,12 @@ class Scale:
     labels: tuple[Labels, ...] = ("agent", "self")
 
 
-SHORT = Scale(test=36, distill=48, timing=4, minutes=0.1)
-USUAL = Scale(test=240, distill=480, timing=20, minutes=0.8)
-FULL = Scale(test=1200, distill=12_000, timing=60, minutes=20, labels=("agent", "self", "random-crop", "gold"))
+SHORT = Scale(test=36, distill=16, timing=4, minutes=0.1)
+USUAL = Scale(test=240, distill=160, timing=20, minutes=1.0)
+FULL = Scale(test=1200, distill=1500, timing=60, minutes=12, labels=("agent", "self", "random-crop", "gold"))
+
+QUESTIONS = 4
+"""Samples about each distillation scene: encoding an image is dear, another question about it is cheap."""
 
 MIN_ITEMS = 12
 """Fewer items are not trained on."""
@@ -67,7 +72,7 @@ def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResul
     runs = {
         arm: pipeline.run(store, bench, arm, ModelChoice(), options, watch(update, f"base {arm}")) for arm in BASE_ARMS
     }
-    source = _benchmark(store, scale.distill, DISTILL_SEED, update)
+    source = _benchmark(store, scale.distill, DISTILL_SEED, update, QUESTIONS)
     zooms = pipeline.run(store, source, "agent", ModelChoice(), options, watch(update, "agent on distillation images"))
     # Named by the run: a demo folder goes on after a change of weights instead of mixing two models.
     build = BuildOptions(
@@ -125,11 +130,13 @@ def watch(update: Update, stage: str) -> Callable[[Any], None]:
     return lambda progress: update(progress.done, progress.total, stage)
 
 
-def _benchmark(store: Store, n: int, seed: int, update: Update) -> str:
+def _benchmark(store: Store, n: int, seed: int, update: Update, questions: int = 1) -> str:
     known = {info.name for info in store.benchmarks()}
-    name = f"micro-{seed}-{n}"
+    name = default_name(n, seed, questions)
     if name not in known:
-        pipeline.make_micro(store, n, seed, count=lambda done, total: update(done, total, f"rendering {name}"))
+        pipeline.make_micro(
+            store, n, seed, questions=questions, count=lambda done, total: update(done, total, f"rendering {name}")
+        )
     return name
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from zoomgap.records import Box, Size
 
 RESAMPLE = Image.Resampling.BICUBIC
 MAX_PIXELS = 200_000_000
+CACHED_PIXELS = 32_000_000
+"""How many pixels of decoded images DecodedImages keeps: about 100 MB."""
 MIN_SIDE = 2
 MAX_ASPECT = 200
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -82,6 +86,30 @@ def _as_rgb(name: str, image: Image.Image) -> Image.Image:
     # Comments and profiles of the source would otherwise travel into what is encoded, and into its hash.
     rgb.info = {}
     return rgb
+
+
+class DecodedImages:
+    """Decoded images by hash, the latest used up to CACHED_PIXELS, always at least one. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._images: OrderedDict[str, Image.Image] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, sha256: str, load_image: Callable[[str], bytes]) -> Image.Image:
+        """The image, decoded now if need be. Raises ImageError, or what load_image raises, when it cannot be had."""
+        with self._lock:
+            if sha256 in self._images:
+                self._images.move_to_end(sha256)
+                return self._images[sha256]
+        image = open_image(load_image(sha256))
+        with self._lock:
+            self._images[sha256] = image
+            while len(self._images) > 1 and self._pixels() > CACHED_PIXELS:
+                self._images.popitem(last=False)
+        return image
+
+    def _pixels(self) -> int:
+        return sum(image.width * image.height for image in self._images.values())
 
 
 def fit_size(size: Size, max_pixels: int, factor: int = 32, min_pixels: int | None = None) -> Size:

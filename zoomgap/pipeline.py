@@ -18,6 +18,7 @@ from zoomgap.models.catalog import MICRO_PATH, family_of, open_model
 from zoomgap.records import (
     ARMS,
     AnswerKind,
+    Box,
     Item,
     Labels,
     RunSpec,
@@ -71,20 +72,32 @@ def make_micro(
     backgrounds: Path | None = None,
     name: str | None = None,
     count: Count | None = None,
+    questions: int = 1,
 ) -> BenchmarkInfo:
-    """Render n samples of the procedural benchmark into the store, or find them there."""
+    """Render n scenes of the procedural benchmark into the store, or find them there.
+
+    questions: samples about each scene, as far as it has carriers.
+    """
     source = {"kind": "micro", "seed": seed, "n": n, "backgrounds": str(backgrounds) if backgrounds else None}
-    called = name or f"micro-{seed}-{n}"
+    if questions > 1:
+        if not {micro.split_of(seed), micro.split_of(seed + n - 1)} <= set(micro.TRAINING):
+            raise UsageError("several questions a scene are for training: take seeds 0 to 7999999, or one question")
+        source["questions"] = questions
+    called = name or micro.default_name(n, seed, questions)
     if any(info.name == called and dict(info.source) != source for info in store.benchmarks()):
         raise UsageError(f"benchmark '{called}' exists and was made otherwise: call this one differently with --name")
     samples: list[Sample] = []
+    scenes = 0
 
     def stored() -> Iterator[micro.MicroSample]:
-        for made in micro.make(n, seed, backgrounds=backgrounds, name=name):
-            store.add_image(made.jpeg, "image/jpeg", made.sample.size)
+        nonlocal scenes
+        for made in micro.make(n, seed, backgrounds=backgrounds, name=name, questions=questions):
+            if not samples or made.sample.image != samples[-1].image:
+                store.add_image(made.jpeg, "image/jpeg", made.sample.size)
+                scenes += 1
             samples.append(made.sample)
             if count:
-                count(len(samples), n)
+                count(scenes, n)
             yield made
 
     sha256 = micro.benchmark_sha256(stored())
@@ -365,6 +378,10 @@ def build_datasets(
     }
 
 
+LOOK_WEIGHT = 0.5
+"""Of the look loss in a student of the embedded model."""
+
+
 def train_student(
     store: Store,
     dataset: str,
@@ -375,14 +392,21 @@ def train_student(
 ) -> TrainResult:
     """Train a student on a stored dataset into the folder `out`. settings: fields of TrainConfig.
 
-    A student of the embedded model replays its old tasks; another has none to replay.
+    A student of the embedded model replays its old tasks and is told where the agent looked, whatever its labels;
+    another model has no old tasks here, and too many layers to say which should look.
     """
     from zoomgap.distill.train import TrainConfig, train
 
     family = family_of(base)
     items: list[Item] = store.items(dataset)
     config = TrainConfig(
-        **{"view_pixels": family.view_pixels, "factor": family.factor, "suffix": family.suffix, **settings}
+        **{
+            "view_pixels": family.view_pixels,
+            "factor": family.factor,
+            "suffix": family.suffix,
+            "look_weight": LOOK_WEIGHT if family.name == "micro" else 0.0,
+            **settings,
+        }
     )
     replay = None
     if family.name == "micro" and config.replay_share > 0:
@@ -390,11 +414,17 @@ def train_student(
 
         replay = OldTasks(seed=1_000_000 + config.seed)
     path = MICRO_PATH if base == "micro" else Path(base.removeprefix("hf:"))
-    result = train(config, items, store.objects.read, path, out, progress, replay)
+    result = train(config, items, store.objects.read, path, out, progress, replay, region_places(store, dataset))
     metrics = {"steps": result.steps, "items": result.items, "seconds": result.seconds, "losses": result.losses}
     settings = {"dataset": dataset, "base": base, "base_weights": result.base_weights, **asdict(config)}
     store.put_training(result.identity, settings, metrics, out)
     return result
+
+
+def region_places(store: Store, dataset: str) -> dict[str, Box]:
+    """Question id -> the crop of the agent that it is about, pixels of the original; the same for all labels."""
+    regions = {region.id: region.box for region in store.regions(dataset)}
+    return {question.id: regions[question.region] for question in store.questions(dataset)}
 
 
 # Comparison

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from zoomgap import imaging
-from zoomgap.agents import Settings, answer, check_arm, context
-from zoomgap.agents.context import DecodedImages
+from zoomgap.agents import Settings, answer, check_arm
 from zoomgap.errors import ImageError, ModelError, UsageError
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Size, Text, Usage
@@ -107,18 +106,3 @@ def test_settings_are_those_of_the_run():
     assert {name: getattr(settings, name) for name in shared} == {name: getattr(spec, name) for name in shared}
     assert settings.logprobs is None
     assert Settings.of(replace(spec, weights="ab")).logprobs == 0
-
-
-def test_decoded_images_are_kept_up_to_a_limit(monkeypatch):
-    monkeypatch.setattr(context, "CACHED_PIXELS", 20_000)
-    loaded: list[str] = []
-    big = imaging.encode(imaging.grey(Size(100, 100)))
-    images = DecodedImages()
-
-    def load(sha256: str) -> bytes:
-        loaded.append(sha256)
-        return big
-
-    for sha256 in ("a", "b", "a", "c", "a", "b"):
-        images.get(sha256, load)
-    assert loaded == ["a", "b", "c", "b"]

@@ -47,6 +47,26 @@ def test_a_sample_depends_on_its_own_seed_alone():
     assert alone.sample.question == long[6].sample.question
 
 
+def test_more_questions_ask_about_other_carriers_of_the_same_image():
+    several = list(make(6, FIRST, SMALL, questions=3))
+    single = [dataclasses.replace(s, benchmark=f"micro-{FIRST}-6x3") for s, _ in make(6, FIRST, SMALL)]
+    assert [s for s, _ in several if "." not in s.id] == single
+    for cluster, group in itertools.groupby((s for s, _ in several), key=lambda s: s.cluster):
+        samples = list(group)
+        carriers = samples[0].meta["carriers"]
+        assert len(samples) == min(3, len(carriers))
+        assert [s.id for s in samples] == [cluster + suffix for suffix in ("", ".1", ".2")][: len(samples)]
+        assert len({s.image for s in samples}) == 1
+        assert len({s.meta["name"] for s in samples}) == len(samples)
+        for sample in samples:
+            (told,) = [c for c in carriers if c["name"] == sample.meta["name"]]
+            assert sample.meta["name"] in sample.question
+            assert (told["value"], told["detail_box"]) == (sample.meta["value"], sample.evidence[0].as_list())
+    assert {s.answer_kind == "choice" for s, _ in several} == {True, False}
+    with pytest.raises(UsageError, match="at least 1"):
+        make(6, FIRST, SMALL, questions=0)
+
+
 def test_record_describes_its_image(many):
     for sample, jpeg in many[:24]:
         seed = sample.meta["seed"]

@@ -22,7 +22,7 @@ from zoomgap.distill.questions import QuestionConfig, ask
 from zoomgap.distill.regions import box_elsewhere, propose
 from zoomgap.errors import ModelError, UsageError
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import Question, Text, Vote
+from zoomgap.records import Box, Question, Text, Vote
 
 CONFIG = VoteConfig(votes=3)
 
@@ -223,6 +223,21 @@ def test_gold_is_the_options_text(world, asked):
     votes = gold_votes(questions, material.regions, world.samples)
     assert [v.answer for v in votes] == ["red", "green", "blue", "yellow", "purple", "orange"]
     assert {v.labels for v in votes} == {"gold"}
+
+
+def test_gold_of_a_local_question_is_what_its_region_shows(world, asked):
+    questions, material = asked
+    other = {"detail_box": [200, 10, 220, 30], "value": "grey"}
+    samples = {
+        id: replace(sample, meta={"carriers": [*sample.meta["carriers"], other]})
+        for id, sample in world.samples.items()
+    }
+    regions = {id: replace(region, box=Box(190, 0, 230, 40)) for id, region in material.regions.items()}
+    for local in (False, True):
+        for question in (replace(question, local=local) for question in questions):
+            (vote,) = gold_votes([question], regions, samples)
+            (before,) = gold_votes([question], material.regions, samples)
+            assert vote.answer == ("grey" if local and not question.choices else before.answer)
 
 
 def _text(request) -> str:

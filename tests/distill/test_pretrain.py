@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zoomgap.benchmarks.micro.questions import VALUES
-from zoomgap.distill.micro_model import GRID, build_tokenizer
+from zoomgap.distill.micro_model import GRID, build_model, build_tokenizer
 from zoomgap.distill.packing import IGNORE
-from zoomgap.distill.pretrain import STAGES, PretrainConfig, Stage, patches, pretrain, stage_at
+from zoomgap.distill.pretrain import STAGES, PretrainConfig, Stage, Trainee, patches, pretrain, stage_at, total
 from zoomgap.distill.pretrain_data import (
     VALUE_IDS,
     Mixture,
@@ -121,6 +121,21 @@ def test_stages_follow_one_another_and_the_last_goes_on():
     assert stage_at(STAGES, 0) is STAGES[0]
     assert stage_at(STAGES, STAGES[0].steps) is STAGES[1]
     assert stage_at(STAGES, 10**9) is STAGES[-1]
+
+
+def test_pictures_that_are_only_looked_at_train_the_vision_tower_alone(tokenizer):
+    mix = Mixture(views=0.0, dense=1.0, pixels=(16_384,), whole=1.0, **SMALL)
+    batch = make_batch(tokenizer, mix, 0, 0, 3)
+    assert batch.packed is None
+    assert sum(len(group.indices) for group in batch.images) == 3
+    trainee = Trainee(build_model(tokenizer, 0)).train()
+    losses = trainee.losses(batch)
+    assert set(losses) == {"see", "box"}
+    total(losses).backward()
+    touched = {
+        name.split(".")[2] for name, p in trainee.named_parameters() if p.grad is not None and "head" not in name
+    }
+    assert touched == {"visual"}
 
 
 async def test_training_resumes_to_the_same_losses_and_exports_a_checkpoint(tmp_path):

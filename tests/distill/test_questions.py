@@ -45,7 +45,8 @@ def test_other_benchmarks_keep_their_own_question(world):
     samples = {"zoombench-3": replace(world.samples["micro-4000001"], id="zoombench-3")}
     assert not any(q.local for q in ask(regions, samples))
     assert is_micro("micro-12")
-    assert not any(map(is_micro, ("micro-", "micro-x", "micro", "micro-1-2", "zoom-1")))
+    assert is_micro("micro-12.3")
+    assert not any(map(is_micro, ("micro-", "micro-x", "micro", "micro-1-2", "micro-1.", "micro-٣", "zoom-1")))
 
 
 def test_local_questions_always_show_the_box_and_others_by_share(world):

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zoomgap.distill.dataset import Encoder
+from zoomgap.distill.dataset import views_of
+from zoomgap.distill.encoding import Encoder, answer_loss
 from zoomgap.distill.student import Validation, model_card
-from zoomgap.distill.train import TrainConfig, answer_loss, train
+from zoomgap.distill.train import TrainConfig, train
 from zoomgap.errors import UsageError, ZoomgapError
 from zoomgap.models.local import load_checkpoint
 
@@ -24,10 +25,10 @@ class Repeat:
 
     def batch(self, index):
         self.made.append(index)
-        return self.encoder.batch(self.items)
+        return self.encoder.batch(views_of(self.items))
 
     def loss(self, model, batch):
-        return answer_loss(model, batch)[0]
+        return answer_loss(model, batch).answers
 
 
 def interrupt_at(step: int):
@@ -41,9 +42,9 @@ def interrupt_at(step: int):
 def test_answer_loss_is_the_models_own_loss(items, world, tiny_checkpoint):
     model, processor = load_checkpoint(tiny_checkpoint)
     model.float()
-    batch = Encoder(processor, world.pictures.load, 16_384).batch(items)
+    batch = Encoder(processor, world.pictures.load, 16_384).batch(views_of(items))
     with torch.no_grad():
-        loss, exact = answer_loss(model, batch)
+        loss, exact, _ = answer_loss(model, batch)
         out = model(**batch.inputs, labels=batch.labels)
     assert loss == pytest.approx(float(out.loss), rel=1e-4)
     best = out.logits[:, :-1].argmax(-1)
@@ -60,9 +61,9 @@ def test_a_few_items_are_learned_and_the_student_is_a_checkpoint(items, world, t
     assert seen[-1].eta_s == 0
     assert all(p.steps == 24 and p.eta_s >= 0 and p.elapsed_s > 0 for p in seen)
     model, processor = load_checkpoint(tmp_path / "student")
-    batch = Encoder(processor, world.pictures.load, 16_384).batch(items)
+    batch = Encoder(processor, world.pictures.load, 16_384).batch(views_of(items))
     with torch.no_grad():
-        loss, _ = answer_loss(model.float(), batch)
+        loss = answer_loss(model.float(), batch).answers
     assert float(loss) < 0.6 * result.losses[0]
     stored = next((tmp_path / "student").glob("*.safetensors"))
     from safetensors import safe_open

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -22,8 +20,6 @@ SaveImage = Callable[[bytes, str, Size], ImageInfo]
 """Encoded bytes, media type and size -> the stored image. Called from several threads, as LoadImage is."""
 
 MEDIA_TYPE = "image/jpeg"
-CACHED_PIXELS = 32_000_000
-"""How many pixels of decoded images are kept: about 100 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,30 +52,6 @@ class Settings:
         )
 
 
-class DecodedImages:
-    """Decoded images by hash, the latest used up to CACHED_PIXELS, always at least one. Any thread may ask."""
-
-    def __init__(self) -> None:
-        self._images: OrderedDict[str, PIL.Image.Image] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, sha256: str, load_image: LoadImage) -> PIL.Image.Image:
-        """The image, decoded now if need be. Raises ImageError or StoreError when it cannot be had."""
-        with self._lock:
-            if sha256 in self._images:
-                self._images.move_to_end(sha256)
-                return self._images[sha256]
-        image = imaging.open_image(load_image(sha256))
-        with self._lock:
-            self._images[sha256] = image
-            while len(self._images) > 1 and self._pixels() > CACHED_PIXELS:
-                self._images.popitem(last=False)
-        return image
-
-    def _pixels(self) -> int:
-        return sum(image.width * image.height for image in self._images.values())
-
-
 class Asked(NamedTuple):
     """A step whose request was sent, and the reply; None when there was none (the step holds the error)."""
 
@@ -95,7 +67,7 @@ class Context:
     load_image: LoadImage
     save_image: SaveImage
     settings: Settings
-    decoded: DecodedImages = field(default_factory=DecodedImages)
+    decoded: imaging.DecodedImages = field(default_factory=imaging.DecodedImages)
     on_step: Callable[[Step], None] | None = None
 
     def done(self, step: Step) -> Step:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import PIL.Image
 
 from zoomgap import imaging, prompts
+from zoomgap.benchmarks.micro import value_shown
 from zoomgap.distill.glance import view_of
 from zoomgap.distill.questions import QuestionConfig, overlay_of
 from zoomgap.distill.regions import box_elsewhere
@@ -25,7 +26,6 @@ from zoomgap.errors import ModelError, UsageError
 from zoomgap.grading import extract, normal
 from zoomgap.models.base import LoadImage, VisionModel
 from zoomgap.records import (
-    Box,
     Image,
     ImageInfo,
     Labels,
@@ -99,6 +99,7 @@ class Material:
     samples: Mapping[str, Sample]
     load_image: LoadImage
     save_image: SaveImage
+    decoded: imaging.DecodedImages = field(default_factory=imaging.DecodedImages)
 
 
 class Shown(NamedTuple):
@@ -160,12 +161,11 @@ def _look(
 ) -> Shown:
     """What a voter sees."""
     region = material.regions[question.region]
-    image = imaging.open_image(material.load_image(region.image))
+    image = material.decoded.get(region.image, material.load_image)
     if labels == "self":
         return _shown(view_of(image, overlay_of(question, region, asked), config.view_pixels, config.factor))
-    box: Box | None = region.box
-    if labels == "random-crop":
-        box = box_elsewhere(region.box, Size(*image.size), region.sample)
+    elsewhere = labels == "random-crop"
+    box = box_elsewhere(region.box, Size(*image.size), region.sample) if elsewhere else region.box
     if box is None:
         raise UsageError(f"region {region.id} leaves no room for a crop of its size elsewhere: propose regions anew")
     return _shown(imaging.cut(image, box, config.crop_pixels, config.factor))
@@ -197,11 +197,19 @@ async def _cast(blank: Vote, model: VisionModel, request: Request) -> Vote:
 def gold_votes(
     questions: Iterable[Question], regions: Mapping[str, Region], samples: Mapping[str, Sample]
 ) -> list[Vote]:
-    """The benchmark's answer as a single vote: for choices the option's text. Items made of it are marked gold."""
+    """The benchmark's answer as a single vote: for choices the option's text. Items made of it are marked gold.
+
+    A local question asks about what its region shows: where the agent cut out another thing than the one asked for,
+    the truth is that thing's. Where that is not among the choices, the asked thing's stands, untrue of the region.
+    """
     votes = []
     for question in questions:
-        sample = samples[regions[question.region].sample]
+        region = regions[question.region]
+        sample = samples[region.sample]
         answer = option_text(sample.answer, sample.choices) if sample.answer_kind == "choice" else sample.answer
+        shown = value_shown(sample, region.box) if question.local else None
+        if shown is not None and (shown in question.choices or not question.choices):
+            answer = shown
         votes.append(Vote(question=question.id, labels="gold", voter=sample.benchmark, index=0, answer=answer))
     return votes
 

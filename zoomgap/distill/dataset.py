@@ -1,38 +1,24 @@
-"""Items and the batches that a student is trained on: the full image, the question, and a loss on the answer alone.
-
-torch is imported only where tensors are made, so that items can be built without it.
-"""
+"""Items, and the order in which a student sees them: by views, each an image with the questions asked of it."""
 
 from __future__ import annotations
 
 import io
 import math
 import random
-import threading
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import PIL.Image
 
-from zoomgap import imaging, prompts
-from zoomgap.benchmarks.micro import check_training_range, is_micro, split_of
+from zoomgap import imaging
+from zoomgap.benchmarks.micro import check_training_range, seed_of, split_of
 from zoomgap.distill.consensus import Label
-from zoomgap.distill.glance import answer_text, view_of
 from zoomgap.distill.questions import QuestionConfig, overlay_of
 from zoomgap.errors import UsageError
 from zoomgap.models.base import LoadImage
-from zoomgap.records import Item, Labels, Question, Region, Size, digest
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-IGNORE = -100
-"""Label of a token on which the loss does not count."""
-
-T = TypeVar("T")
+from zoomgap.records import Box, Item, Labels, Question, Region, Size, digest
 
 
 def make_items(
@@ -70,8 +56,12 @@ def make_items(
 
 
 def check_trainable(samples: Iterable[str]) -> None:
-    """Raise UsageError for ids of the procedural benchmark whose seeds may not be trained on, or lie in two splits."""
-    seeds = sorted({int(sample.removeprefix("micro-")) for sample in samples if is_micro(sample)})
+    """Raise UsageError for ids of the procedural benchmark whose seeds may not be trained on, or lie in two splits, and
+    for ids that only look like its own."""
+    samples = list(samples)
+    if strange := next((s for s in samples if re.match(r"micro-\d", s) and seed_of(s) is None), None):
+        raise UsageError(f"sample {strange!r} is none of the procedural benchmark: samples of others need other names")
+    seeds = sorted({seed for sample in samples if (seed := seed_of(sample)) is not None})
     if seeds:
         # The last seed first: a range that runs into the test seeds is named by what is worst about it.
         check_training_range(seeds[-1], 1, split_of(seeds[-1]))
@@ -103,17 +93,62 @@ def view_sizes(items: Iterable[Item], load_image: LoadImage, max_pixels: int, fa
     return sizes
 
 
-def plan_epoch(
-    items: Sequence[Item], sizes: Mapping[str, Size], batch_size: int, seed: int, epoch: int
-) -> list[list[Item]]:
-    """Batches of one epoch in random order, each of images of one size; the same for the same seed and epoch.
+class View(NamedTuple):
+    """One picture that a student is shown: an image, the box drawn in it, if any, and the items asked of it."""
 
-    Vision attention over images of one size is one product; the number of batches is the same in every epoch.
+    image: str
+    overlay: Box | None
+    items: tuple[Item, ...]
+
+
+def views_of(items: Iterable[Item]) -> list[View]:
+    """Every item once, those that are shown the same picture together."""
+    groups: defaultdict[tuple[str, Box | None], list[Item]] = defaultdict(list)
+    for item in items:
+        groups[item.image, item.overlay].append(item)
+    return [View(image, overlay, tuple(group)) for (image, overlay), group in groups.items()]
+
+
+def epoch_views(items: Iterable[Item], epoch: int) -> list[View]:
+    """The views of one epoch: each image without a box, and with one of its boxes, in the next epoch another.
+
+    What is asked without a box is asked beside it too, for it costs little there: the image is the dear part.
     """
-    rng = random.Random(f"epoch {seed} {epoch}")
-    buckets: defaultdict[tuple[int, int], list[Item]] = defaultdict(list)
-    for item in sorted(items, key=lambda i: (i.question, i.id)):
-        buckets[sizes[item.image].width, sizes[item.image].height].append(item)
+    plain: dict[str, View] = {}
+    boxed: defaultdict[str, list[View]] = defaultdict(list)
+    for view in views_of(items):
+        if view.overlay is None:
+            plain[view.image] = view
+        else:
+            boxed[view.image].append(view)
+    views = list(plain.values())
+    for image, choices in boxed.items():
+        view = choices[epoch % len(choices)]
+        named = plain[image].items if image in plain else ()
+        views.append(view._replace(items=(*view.items, *named)))
+    return views
+
+
+def plan_epoch(
+    items: Sequence[Item], sizes: Mapping[str, Size], batch_size: int, seed: int, epoch: int, packs: bool = True
+) -> list[list[View]]:
+    """Batches of batch_size views in random order, each of images of one size; the same for the same seed and epoch.
+
+    packs: views as epoch_views() has them; else every item is a view of its own. Vision attention over images of one
+    size is one product; the number of batches is the same in every epoch.
+    """
+    ordered = sorted(items, key=lambda i: (i.question, i.id))
+    views = epoch_views(ordered, epoch) if packs else [View(i.image, i.overlay, (i,)) for i in ordered]
+    return batches_of(views, sizes, batch_size, random.Random(f"epoch {seed} {epoch}"))
+
+
+def batches_of(
+    views: Iterable[View], sizes: Mapping[str, Size], batch_size: int, rng: random.Random
+) -> list[list[View]]:
+    """The views in random batches of one size."""
+    buckets: defaultdict[tuple[int, int], list[View]] = defaultdict(list)
+    for view in views:
+        buckets[sizes[view.image].width, sizes[view.image].height].append(view)
     batches = []
     for _, bucket in sorted(buckets.items()):
         rng.shuffle(bucket)
@@ -142,119 +177,3 @@ def plan_steps(batches: int, share: float, max_steps: int | None) -> list[Turn]:
         before, after = math.floor(step * share + 1e-9), math.floor((step + 1) * share + 1e-9)
         steps.append(Turn(True, before) if after > before else Turn(False, step - before))
     return [turn for turn in steps if turn.replay or turn.number < batches]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """inputs: keyword arguments of the model, tokens [B, T] right-padded. labels: int64 [B, T], IGNORE off the answer.
-
-    A label stands at its own token's place; the loss shifts it.
-    """
-
-    inputs: dict[str, Tensor]
-    labels: Tensor
-
-    def to(self, device: Any) -> Batch:
-        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
-        return Batch(inputs, self.labels.to(device, non_blocking=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One item, encoded. inputs: the processor's tensors with a batch of one; labels: int64 [1, T]."""
-
-    inputs: dict[str, Tensor]
-    labels: Tensor
-
-
-class Encoder:
-    """Turns items into batches with a checkpoint's own processor and chat template. May be called from many threads."""
-
-    def __init__(
-        self, processor: Any, load_image: LoadImage, max_pixels: int, factor: int = 32, suffix: bool = False
-    ) -> None:
-        self.processor = processor
-        self.load_image = load_image
-        self.max_pixels = max_pixels
-        self.factor = factor
-        self.suffix = suffix
-        # Fast tokenizers refuse to be called from two threads at once.
-        self._lock = threading.Lock()
-
-    def view(self, item: Item) -> PIL.Image.Image:
-        """The image as the student sees it."""
-        image = imaging.open_image(self.load_image(item.image))
-        return view_of(image, item.overlay, self.max_pixels, self.factor)
-
-    def texts(self, item: Item) -> tuple[str, str]:
-        """The conversation up to the answer, and the answer with the end of its turn, as the chat template writes them.
-
-        Raises UsageError for a template in which an answered conversation does not begin with the open one.
-        """
-        text = prompts.question(item.text, choices=item.choices, answer_kind=item.answer_kind, suffix=self.suffix)
-        user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
-        answer = answer_text(item.answer, item.choices, self.suffix)
-        turn = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-        prompt = self.processor.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
-        whole = self.processor.apply_chat_template([user, turn], tokenize=False)
-        if not whole.startswith(prompt):
-            raise UsageError(
-                "the chat template writes an answered turn unlike the prompt of an open one: "
-                "give the checkpoint a template whose answered turn begins with its generation prompt"
-            )
-        return prompt, whole[len(prompt) :].rstrip()
-
-    def encode(self, item: Item) -> Example:
-        """Tokens of an item. The answer is tokenised apart from the prompt, as it is when the model generates it."""
-        import torch
-
-        view = self.view(item)
-        with self._lock:
-            prompt, answer = self.texts(item)
-            inputs = dict(self.processor(text=[prompt], images=[view], return_tensors="pt"))
-            ids = self.processor.tokenizer.encode(answer, add_special_tokens=False, return_tensors="pt")
-        shape = inputs["input_ids"].shape
-        labels = torch.cat([torch.full(shape, IGNORE), ids], dim=1)
-        extra = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        for name, tensor in inputs.items():
-            if tensor.shape == shape:
-                added = extra.get(name, torch.zeros_like(ids)).to(tensor.dtype)
-                inputs[name] = torch.cat([tensor, added], dim=1)
-        return Example(inputs, labels)
-
-    def batch(self, items: Sequence[Item]) -> Batch:
-        """Encode and collate."""
-        return collate([self.encode(item) for item in items], self.processor.tokenizer.pad_token_id)
-
-
-def collate(examples: Sequence[Example], pad: int) -> Batch:
-    """Pad tokens on the right (ids with `pad`, labels with IGNORE, the rest with 0) and join the images."""
-    import torch
-
-    length = max(example.labels.shape[1] for example in examples)
-
-    def padded(tensor: Tensor, value: int) -> Tensor:
-        return torch.nn.functional.pad(tensor, (0, length - tensor.shape[1]), value=value)
-
-    inputs = {}
-    for name, first in examples[0].inputs.items():
-        tensors = [example.inputs[name] for example in examples]
-        if first.shape == examples[0].labels.shape:
-            tensors = [padded(tensor, pad if name == "input_ids" else 0) for tensor in tensors]
-        inputs[name] = torch.cat(tensors)
-    return Batch(inputs, torch.cat([padded(example.labels, IGNORE) for example in examples]))
-
-
-def prefetch(make: Callable[[int], T], indices: Iterable[int], workers: int = 1, depth: int = 4) -> Iterator[T]:
-    """make(index) for each index, in order, made by threads up to `depth` ahead of the consumer."""
-    ahead: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
-    try:
-        for index in indices:
-            ahead.append(pool.submit(make, index))
-            if len(ahead) > depth:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

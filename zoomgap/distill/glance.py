@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import PIL.Image
 
 from zoomgap import imaging
-from zoomgap.records import Box
+from zoomgap.records import Box, Size
 
 
 def view_of(image: PIL.Image.Image, overlay: Box | None, max_pixels: int, factor: int = 32) -> PIL.Image.Image:
@@ -18,10 +18,14 @@ def view_of(image: PIL.Image.Image, overlay: Box | None, max_pixels: int, factor
 
     Drawn after fitting, unlike in the paper (arXiv 2602.11858): a line of the original can vanish in a small view.
     """
-    view = imaging.fit(image, max_pixels, factor)
+    return with_overlay(imaging.fit(image, max_pixels, factor), Size(*image.size), overlay)
+
+
+def with_overlay(view: PIL.Image.Image, size: Size, overlay: Box | None) -> PIL.Image.Image:
+    """A fitted image of `size` px with the box drawn in."""
     if overlay is None:
         return view
-    return imaging.overlay(view, overlay.scaled(view.width / image.width, view.height / image.height))
+    return imaging.overlay(view, overlay.scaled(view.width / size.width, view.height / size.height))
 
 
 def answer_text(answer: str, choices: Sequence[str], suffix: bool) -> str:

@@ -5,6 +5,8 @@ takes longer than all else. The procedural benchmark knows where everything is, 
 given the place: at NAMING_LAYER for the word that names a thing, at SAYING_LAYER for the token before what is said of
 it. The loss is minus the log of the attention that falls on the thing. Where a box is about to be said, a linear head
 has to read it from what was found. Nothing of this is in the checkpoint.
+
+A student is guided too, at SAYING_LAYER, by where the agent looked (distill/rows.py).
 """
 
 from __future__ import annotations
@@ -19,8 +21,25 @@ import torch
 from torch import Tensor
 
 from zoomgap.distill.packing import Looks
+from zoomgap.records import Box, Frame
 
 NAMING_LAYER, SAYING_LAYER = 1, 2
+
+
+def cells_on(frame: Frame, box: Box) -> tuple[int, ...]:
+    """Merged tokens of a frame that show `box` (pixels of the original); none where its centre lies outside."""
+    rows, columns = frame.size.height // 32, frame.size.width // 32
+    inner = frame.from_original(box)
+    center = inner.center
+    if not (0 <= center.x < frame.size.width and 0 <= center.y < frame.size.height):
+        return ()
+    home = int(center.y // 32) * columns + int(center.x // 32)
+    found = {home}
+    for y in range(max(0, int(inner.y1 // 32)), min(rows, int(inner.y2 // 32) + 1)):
+        for x in range(max(0, int(inner.x1 // 32)), min(columns, int(inner.x2 // 32) + 1)):
+            if inner.intersection(Box(x * 32, y * 32, x * 32 + 32, y * 32 + 32)) >= 0.35 * 32 * 32:
+                found.add(y * columns + x)
+    return tuple(sorted(found))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 IGNORE = -100
+"""Label of a token on which the loss does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +188,29 @@ def allowed(branches: Tensor, owners: Tensor) -> Tensor:
 def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """Additive attention mask of allowed(): [B, T, T] -> [B, 1, T, T], 0 where allowed."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+
+
+def run_packed(model: Any, packed: Packed, images: Tensor, deepstack: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+    """Hidden states of the packed lines, [B, T, H], and which key each query may see, bool [B, T, T].
+
+    model: a Qwen3-VL. images: merged tokens of the images in the order of `packed.images`, [cells of all, H];
+    deepstack: the same of its deepstack layers.
+    """
+    device = model.device
+    ids, branches, owners, positions = (
+        torch.from_numpy(part).to(device) for part in (packed.ids, packed.branches, packed.owners, packed.positions)
+    )
+    language = model.model.language_model
+    placeholders = ids == model.config.image_token_id
+    embeds = language.embed_tokens(ids)
+    embeds = embeds.masked_scatter(placeholders[..., None], images.to(embeds.dtype))
+    seen = allowed(branches, owners)
+    layers = {"visual_pos_masks": placeholders, "deepstack_visual_embeds": list(deepstack)} if deepstack else {}
+    out = language(
+        inputs_embeds=embeds,
+        attention_mask=additive(seen, embeds.dtype),
+        position_ids=positions,
+        use_cache=False,
+        **layers,
+    )
+    return out.last_hidden_state, seen

@@ -24,6 +24,7 @@ from zoomgap import imaging
 from zoomgap.benchmarks.micro.questions import LOCAL, QUESTIONS, VALUES, choices_for
 from zoomgap.benchmarks.micro.render import render
 from zoomgap.benchmarks.micro.scene import COLORS, SHAPES, SceneConfig, make_scene
+from zoomgap.distill.guidance import cells_on
 from zoomgap.distill.micro_model import GRID
 from zoomgap.distill.packing import Look, Markers, Packed, Row, pack
 from zoomgap.records import DIMENSIONS, Box, Frame, Size
@@ -41,7 +42,9 @@ ZOOM_PX = 24.0
 """Below this, in pixels of the latest image, the right next turn is a zoom."""
 MAX_ZOOMS = 3
 """Crops in a conversation, as many as the agent has by default."""
-READ_PX = 12.0
+LAST_SHARE = 0.3
+"""Share of the shown crops after which an answer is asked for, whatever they show."""
+READ_PX = 8.0
 """Smallest evidence whose value the vision tower is asked for by the auxiliary head."""
 
 COLOR_IDS = {name: i + 1 for i, name in enumerate(COLORS)}
@@ -52,7 +55,7 @@ HEAD_SIZES = (len(COLOR_IDS) + 1, len(SHAPE_IDS) + 1, len(VALUE_IDS) + 1, 4)
 
 
 WEIGHTS: Mapping[str, float] = {
-    "counting": 2.5, "ocr": 1.8, "color": 1.0, "structure": 0.8, "material": 0.8, "object": 1.4,
+    "counting": 4.0, "ocr": 2.2, "color": 0.8, "structure": 0.7, "material": 0.7, "object": 1.1,
 }  # fmt: skip
 
 
@@ -60,13 +63,15 @@ WEIGHTS: Mapping[str, float] = {
 class Mixture:
     """What a stage of pretraining trains on.
 
-    views: share of view examples. pixels: budgets that a view may have. sides, carriers, radius, evidence: ranges of
-    the scene (SceneConfig). whole: share of views that show the whole scene. narrow: smallest window, as a share of
-    the scene's side. loose: how many times its evidence a crop may be wide. weights: of the dimensions; counts and
-    characters take longest to learn.
+    dense: share of pictures that are only looked at, without a question (the vision tower learns from them alone).
+    views: share of view examples among the others. pixels: budgets that a view may have. sides, carriers, radius,
+    evidence: ranges of the scene (SceneConfig). whole: share of views that show the whole scene. narrow: smallest
+    window, as a share of the scene's side. loose: how many times its evidence a crop may be wide. weights: of the
+    dimensions; counts and characters take longest to learn.
     """
 
     views: float
+    dense: float = 0.0
     pixels: tuple[int, ...] = (65_536,)
     sides: tuple[int, int] = (640, 1100)
     carriers: tuple[int, int] = (2, 6)
@@ -115,9 +120,9 @@ class ImageGroup(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packed conversations and their images, grouped by size."""
+    """Packed conversations, if there are any, and the images, grouped by size."""
 
-    packed: Packed
+    packed: Packed | None
     images: tuple[ImageGroup, ...]
 
 
@@ -191,22 +196,6 @@ def cell_targets(picture: Picture, frame: Frame) -> tuple[NDArray[np.int16], NDA
                     large = inner.side >= READ_PX and shared >= min(0.25 * cell.area, 0.4 * inner.area)
                     classes[y, x, 2] = VALUE_IDS[thing.dimension, thing.value] if large else -1
     return classes.reshape(-1, 3), np.clip(boxes.reshape(-1, 4), -0.5, 1.5)
-
-
-def cells_on(frame: Frame, box: Box) -> tuple[int, ...]:
-    """Merged tokens of a frame that show `box` (pixels of the original); none where its centre lies outside."""
-    rows, columns = frame.size.height // 32, frame.size.width // 32
-    inner = frame.from_original(box)
-    center = inner.center
-    if not (0 <= center.x < frame.size.width and 0 <= center.y < frame.size.height):
-        return ()
-    home = int(center.y // 32) * columns + int(center.x // 32)
-    found = {home}
-    for y in range(max(0, int(inner.y1 // 32)), min(rows, int(inner.y2 // 32) + 1)):
-        for x in range(max(0, int(inner.x1 // 32)), min(columns, int(inner.x2 // 32) + 1)):
-            if inner.intersection(Box(x * 32, y * 32, x * 32 + 32, y * 32 + 32)) >= 0.35 * 32 * 32:
-                found.add(y * columns + x)
-    return tuple(sorted(found))
 
 
 class Shown(NamedTuple):
@@ -352,6 +341,11 @@ class Builder:
             else:
                 self.call(row, shown, thing, quantised(frame, thing.box.grown(1.15)), learn=True)
 
+    def dense_example(self, picture: Picture, pixels: int) -> None:
+        """A picture of which only the image tokens are judged."""
+        image = imaging.fit(picture.image, pixels)
+        self.add_image(image, picture, Frame(0, Size(*image.size), Box(0, 0, picture.size.width, picture.size.height)))
+
     def go_on(self, row: Row, view: Shown, picture: Picture, thing: Thing) -> None:
         """A call (learned, or with a jittered box), its crop, then the answer or further calls and crops.
 
@@ -364,7 +358,7 @@ class Builder:
         self.call(row, view, thing, numbers, learn=exact)
         shown = view
         for number in range(1, MAX_ZOOMS + 1):
-            last = bool(rng.random() < 0.15)
+            last = bool(rng.random() < LAST_SHARE)
             shown = self.zoomed(row, picture, unquantised(shown.frame, numbers), number, last)
             if last or number == MAX_ZOOMS or shown.frame.from_original(thing.evidence).side >= ZOOM_PX:
                 break
@@ -379,7 +373,7 @@ class Builder:
 
     def batch(self) -> Batch:
         """What was built, padded and grouped by image size."""
-        packed = pack(self.rows, self.pad)
+        packed = pack(self.rows, self.pad) if self.rows else None
         sizes = sorted({item[0] for item in self.images}, key=lambda s: (s.pixels, s.width))
         groups = []
         for size in sizes:
@@ -396,7 +390,9 @@ def make_batch(tokenizer: PreTrainedTokenizerFast, mix: Mixture, seed: int, step
     aspect = mix.aspects[int(rng.integers(len(mix.aspects)))]
     pixels = mix.pixels[int(rng.integers(len(mix.pixels)))]
     for _ in range(size):
-        if rng.random() < mix.views:
+        if rng.random() < mix.dense:
+            builder.dense_example(make_picture(rng, mix, 1.0), pixels)
+        elif rng.random() < mix.views:
             builder.view_example(make_picture(rng, mix, aspect), pixels)
         else:
             small = replace(mix, sides=(320, 560), carriers=(1, 3), radius=(30, 60), evidence=(10, 70), whole=1.0)

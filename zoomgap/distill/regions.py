@@ -45,7 +45,7 @@ class Regions(NamedTuple):
 
 
 def propose(traced: Iterable[Traced], config: RegionConfig | None = None) -> Regions:
-    """One region for each trajectory whose last crop passes the rules; regions of one place are one region.
+    """One region for each trajectory whose last crop passes the rules; those of one place are one, in one sample.
 
     Reads neither the answer nor the evidence of a sample, nor whether the agent was right.
     """

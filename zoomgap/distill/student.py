@@ -35,7 +35,7 @@ class Validation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """What a training did. items: trained on, without those held out; losses: of each step on items."""
+    """What a training did. items: that were trained on, of those not held out; losses: of each step on items."""
 
     identity: str
     base: str

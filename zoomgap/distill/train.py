@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,13 +20,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from zoomgap.distill.dataset import Batch, Encoder, check_trainable, plan_epoch, plan_steps, prefetch, split, view_sizes
+from zoomgap.distill.dataset import (
+    batches_of,
+    check_trainable,
+    plan_epoch,
+    plan_steps,
+    split,
+    view_sizes,
+    views_of,
+)
+from zoomgap.distill.encoding import prefetch
 from zoomgap.distill.optim import make_optimizer
+from zoomgap.distill.rows import RowEncoder, encoder_for
 from zoomgap.distill.student import TrainResult, Validation, finished, save_student, state_path
 from zoomgap.errors import UsageError, ZoomgapError
 from zoomgap.models.base import LoadImage
 from zoomgap.models.local import load_checkpoint, weights_sha256
-from zoomgap.records import Item, digest
+from zoomgap.records import Box, Item, digest
 
 
 class Replay(Protocol):
@@ -44,21 +55,24 @@ class TrainConfig:
     """All that can change a student, beside its base and items.
 
     Training ends after `epochs`, max_steps or max_minutes, whichever is first; the learning rates lr_matrix (Muon) and
-    lr_rest (AdamW) rise for warmup_steps and fall linearly to zero at that end. clip: largest gradient norm.
-    replay_share: share of steps on old tasks. validation_share: share of images held out, of which at most
-    validation_items are used. view_pixels, factor, suffix: the full image's budget and the arms' wording.
+    lr_rest (AdamW) rise for warmup_steps and fall linearly to zero at that end. batch_size: views of a step, each an
+    image with all that is asked of it. clip: largest gradient norm. replay_share: share of steps on old tasks.
+    look_weight: of the loss that tells a model of few layers where the agent looked (distill/rows.py); 0 for none.
+    validation_share: share of images held out, of which at most validation_items items are used. view_pixels, factor,
+    suffix: the full image's budget and the arms' wording.
     """
 
     epochs: int = 2
     max_steps: int | None = None
     max_minutes: float | None = None
-    batch_size: int = 32
+    batch_size: int = 12
     lr_matrix: float = 0.005
     lr_rest: float = 5e-4
     warmup_steps: int = 20
     clip: float = 1.0
     seed: int = 0
     replay_share: float = 0.25
+    look_weight: float = 0.0
     validation_share: float = 0.05
     validation_items: int = 512
     validate_every: int = 200
@@ -91,26 +105,12 @@ class State:
     validation: list[Validation] = field(default_factory=list)
 
 
-def answer_loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy over the answer tokens, and for each row whether all its answer tokens came first: bool [B].
-
-    Logits are made for the answer's places only: with a real vocabulary all others would fill the memory.
-    """
-    hidden = model.model(**batch.inputs).last_hidden_state[:, :-1]
-    labels = batch.labels[:, 1:]
-    rows, places = torch.nonzero(labels >= 0, as_tuple=True)
-    targets = labels[rows, places]
-    logits = model.lm_head(hidden[rows, places]).float()
-    missed = torch.bincount(rows[logits.argmax(-1) != targets], minlength=len(labels))
-    return nn.functional.cross_entropy(logits, targets), missed == 0
-
-
 class Trainer:
     """One training, from its first step or from where it was interrupted."""
 
     def __init__(
         self, config: TrainConfig, items: Sequence[Item], load_image: LoadImage, base: Path, out: Path, identity: str,
-        replay: Replay | None,
+        replay: Replay | None, places: Mapping[str, Box],
     ) -> None:  # fmt: skip
         self.config, self.out, self.identity, self.replay = config, out, identity, replay
         self.parts = split(items, config.validation_share)
@@ -121,9 +121,16 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device, torch.float32)
         self.optimizer = make_optimizer(self.model, config.lr_matrix, config.lr_rest)
-        self.encoder = Encoder(self.processor, load_image, config.view_pixels, config.factor, config.suffix)
+        self.encoder = encoder_for(
+            self.model, self.processor, load_image, config.view_pixels, config.factor, config.suffix
+        )
+        if isinstance(self.encoder, RowEncoder):
+            self.encoder.places = places
         self.sizes = view_sizes(items, load_image, config.view_pixels, config.factor)
-        epochs = [self._plan(self.parts.train, epoch) for epoch in range(config.epochs)]
+        epochs = [
+            plan_epoch(self.parts.train, self.sizes, config.batch_size, config.seed, epoch, self.encoder.packs)
+            for epoch in range(config.epochs)
+        ]
         self.batches = [batch for epoch in epochs for batch in epoch]
         self.steps = plan_steps(len(self.batches), config.replay_share if replay else 0.0, config.max_steps)
         self.state = State()
@@ -172,14 +179,14 @@ class Trainer:
         held = sorted(self.parts.validation, key=lambda item: digest(item.question))[: self.config.validation_items]
         if not held or (self.state.validation and self.state.validation[-1].step == self.state.step):
             return
-        batches = self._plan(held, 0)
+        batches = batches_of(views_of(held), self.sizes, self.config.batch_size, random.Random(0))
         losses, right = [], 0
         self.model.eval()
         with torch.no_grad(), self._precision():
             for batch in prefetch(lambda k: self.encoder.batch(batches[k]), range(len(batches)), workers=2):
-                loss, exact = answer_loss(self.model, batch.to(self.device))
-                losses.append(float(loss) * len(exact))
-                right += int(exact.sum())
+                found = self.encoder.loss(self.model, batch)
+                losses.append(float(found.answers) * len(found.exact))
+                right += int(found.exact.sum())
         figures = Validation(self.state.step, sum(losses) / len(held), right / len(held), len(held))
         self.state.validation.append(figures)
 
@@ -219,11 +226,14 @@ class Trainer:
         with self._precision():
             if replay:
                 assert self.replay is not None
-                loss = self.replay.loss(self.model, batch)
+                loss = answers = self.replay.loss(self.model, batch)
             else:
-                loss, _ = answer_loss(self.model, batch.to(self.device))
-        value = float(loss.detach())
-        if not math.isfinite(value):
+                found = self.encoder.loss(self.model, batch)
+                loss = answers = found.answers
+                if found.looks is not None:
+                    loss = answers + config.look_weight * found.looks
+        value = float(answers.detach())
+        if not math.isfinite(float(loss.detach())):
             raise ZoomgapError(f"the loss is {value} at step {state.step}: lower the learning rates and start anew")
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
@@ -241,8 +251,10 @@ class Trainer:
             return self.replay.batch(turn.number)
         return self.encoder.batch(self.batches[turn.number])
 
-    def _plan(self, items: Sequence[Item], epoch: int) -> list[list[Item]]:
-        return plan_epoch(items, self.sizes, self.config.batch_size, self.config.seed, epoch)
+    def items_seen(self) -> int:
+        """How many items the steps so far have shown."""
+        turns = [turn for turn in self.steps[: self.state.step] if not turn.replay]
+        return len({item.id for turn in turns for view in self.batches[turn.number] for item in view.items})
 
     def _share_done(self) -> float:
         """Share of the training that lies behind, by steps or by minutes, whichever is nearer its end."""
@@ -258,8 +270,11 @@ class Trainer:
 def train(
     config: TrainConfig, items: Sequence[Item], load_image: LoadImage, base: Path, out: Path,
     progress: Callable[[Progress], None] | None = None, replay: Replay | None = None,
+    places: Mapping[str, Box] | None = None,
 ) -> TrainResult:  # fmt: skip
     """Train a student from the checkpoint folder `base` and write it to the folder `out`, with a model card.
+
+    places: question id -> where the agent looked, pixels of the original; for config.look_weight.
 
     Called again after an interruption, it goes on from the last saved state to the same losses (unless max_minutes
     bounds it); called again after its end, it returns the stored result. Raises UsageError for items that may not be
@@ -269,10 +284,12 @@ def train(
     # By question, not by item: the datasets of one build then come in one order, whatever their labels.
     items = sorted(items, key=lambda item: (item.question, item.id))
     weights = weights_sha256(base)
-    identity = digest([asdict(config), [asdict(item) for item in items], weights, replay is not None])
+    places = dict(places or {}) if config.look_weight > 0 else {}
+    read = [[question, box.as_list()] for question, box in sorted(places.items())]
+    identity = digest([asdict(config), [asdict(item) for item in items], weights, replay is not None, read])
     if (result := finished(out, identity)) is not None:
         return result
-    trainer = Trainer(config, items, load_image, base, out, identity, replay)
+    trainer = Trainer(config, items, load_image, base, out, identity, replay, places)
     trainer.run(progress)
     state = trainer.state
     result = TrainResult(
@@ -281,7 +298,7 @@ def train(
         base_weights=weights,
         out=str(out),
         steps=state.step,
-        items=len(trainer.parts.train),
+        items=trainer.items_seen(),
         seconds=state.seconds,
         losses=state.losses,
         replay_losses=state.replay_losses,

@@ -6,14 +6,15 @@ direct view, drawn apart from everything else, so that the smallest cannot be re
 
 from zoomgap.benchmarks.micro.questions import LOCAL, QUESTIONS, VALUES, choices_for, guess_rate
 from zoomgap.benchmarks.micro.render import render
-from zoomgap.benchmarks.micro.samples import MicroSample, benchmark_sha256, make
+from zoomgap.benchmarks.micro.samples import MicroSample, benchmark_sha256, default_name, make, value_shown
 from zoomgap.benchmarks.micro.scene import Background, Carrier, Detail, Scene, SceneConfig, make_scene
-from zoomgap.benchmarks.micro.splits import SPLITS, check_training_range, is_micro, split_of
+from zoomgap.benchmarks.micro.splits import SPLITS, TRAINING, check_training_range, is_micro, seed_of, split_of
 
 __all__ = [
     "LOCAL",
     "QUESTIONS",
     "SPLITS",
+    "TRAINING",
     "VALUES",
     "Background",
     "Carrier",
@@ -24,10 +25,13 @@ __all__ = [
     "benchmark_sha256",
     "check_training_range",
     "choices_for",
+    "default_name",
     "guess_rate",
     "is_micro",
     "make",
     "make_scene",
     "render",
+    "seed_of",
     "split_of",
+    "value_shown",
 ]

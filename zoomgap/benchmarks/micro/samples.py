@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,28 +38,39 @@ def make(
     config: SceneConfig = BENCHMARK,
     backgrounds: Path | None = None,
     name: str | None = None,
+    questions: int = 1,
 ) -> Iterator[MicroSample]:
-    """Samples of the seeds seed to seed + n - 1, one by one.
+    """Samples about the scenes of the seeds seed to seed + n - 1, one by one.
 
-    A sample depends on its own seed alone; only its `benchmark` tells n. Of each dimension, half of the questions
-    have four choices. backgrounds: a folder of photographs to use as backdrops. name: of the benchmark, else
-    `micro-<seed>-<n>`. Raises UsageError at once for a bad n, seed or folder.
+    questions: samples about each scene, every one about another carrier, fewer where there are fewer carriers; only of
+    the first is the evidence's size drawn apart from the carrier's. A sample depends on its own seed and place alone;
+    only its `benchmark` tells n. Of each dimension, half of the questions have four choices. backgrounds: a folder of
+    photographs to use as backdrops. name: of the benchmark, else default_name(). Raises UsageError at once for a bad
+    n, seed or folder.
     """
-    if n < 1:
-        raise UsageError(f"{n} samples cannot be made: n must be at least 1")
+    if min(n, questions) < 1:
+        raise UsageError(f"{n} scenes with {questions} questions each cannot be made: give at least 1 of both")
     split_of(seed)
     split_of(seed + n - 1)
     photos = _photographs(backgrounds) if backgrounds is not None else []
-    return _make(range(seed, seed + n), name or f"micro-{seed}-{n}", config, photos)
+    return _make(range(seed, seed + n), name or default_name(n, seed, questions), config, photos, questions)
 
 
-def _make(seeds: range, name: str, config: SceneConfig, photos: list[Path]) -> Iterator[MicroSample]:
+def default_name(n: int, seed: int, questions: int = 1) -> str:
+    """What a benchmark is called when nobody names it."""
+    return f"micro-{seed}-{n}" if questions == 1 else f"micro-{seed}-{n}x{questions}"
+
+
+def _make(seeds: range, name: str, config: SceneConfig, photos: list[Path], questions: int) -> Iterator[MicroSample]:
     for seed in seeds:
         scene = make_scene(seed, config)
         backdrop = [open_image(photos[scene.background.seed % len(photos)])] if photos else None
         jpeg = _jpeg(render(scene, backdrop))
         as_choice = seed // len(config.dimensions) % 2 == 0
-        yield MicroSample(_sample(scene, name, sha256(jpeg), as_choice), jpeg)
+        image = sha256(jpeg)
+        others = [place for place in range(len(scene.carriers)) if place != scene.asked]
+        for k, place in enumerate([scene.asked, *others][:questions]):
+            yield MicroSample(_sample(replace(scene, asked=place), name, image, as_choice ^ (k % 2 == 1), k), jpeg)
 
 
 def _photographs(folder: Path) -> list[Path]:
@@ -81,9 +93,10 @@ def _jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _sample(scene: Scene, name: str, image: str, as_choice: bool) -> Sample:
+def _sample(scene: Scene, name: str, image: str, as_choice: bool, number: int) -> Sample:
+    """Question `number` about a scene, about its target; number 0 has the seed alone for its id."""
     carrier, detail = scene.target, scene.target.detail
-    rng = np.random.default_rng([scene.seed, len(DIMENSIONS)])
+    rng = np.random.default_rng([scene.seed, len(DIMENSIONS), *([number] if number else [])])
     phrasings = QUESTIONS[detail.dimension]
     question = phrasings[int(rng.integers(len(phrasings)))].format(name=carrier.name)
     choices: tuple[str, ...] = ()
@@ -94,7 +107,7 @@ def _sample(scene: Scene, name: str, image: str, as_choice: bool) -> Sample:
         choices = choices_for(detail.dimension, detail.value, rng, exclude=struck)
         answer, answer_kind = LETTERS[choices.index(detail.value)], "choice"
     return Sample(
-        id=f"micro-{scene.seed}",
+        id=f"micro-{scene.seed}" + (f".{number}" if number else ""),
         benchmark=name,
         image=image,
         width=scene.size.width,
@@ -139,13 +152,36 @@ def _rounded(box: Box) -> list[float]:
     return [round(v, 2) for v in box.as_list()]
 
 
+def value_shown(sample: Sample, box: Box) -> str | None:
+    """What stands on the carrier that `box` (pixels) shows: the one asked about if its detail is whole in it, else the
+    one nearest the middle whose detail is; None where no detail is whole.
+
+    Reads the benchmark's gold.
+    """
+    details = {carrier["name"]: Box(*carrier["detail_box"]) for carrier in sample.meta["carriers"]}
+    values = {carrier["name"]: str(carrier["value"]) for carrier in sample.meta["carriers"]}
+    shown = [name for name, detail in details.items() if box.intersection(detail) > 0.9 * detail.area]
+    if not shown:
+        return None
+    asked = sample.meta["name"]
+    middle = box.center
+
+    def distance(name: str) -> float:
+        center = details[name].center
+        return math.hypot(center.x - middle.x, center.y - middle.y)
+
+    return values[asked if asked in shown else min(shown, key=distance)]
+
+
 def benchmark_sha256(samples: Iterable[MicroSample]) -> str:
     """Identity of a benchmark: over the records and the decoded pixels in order, so that two JPEG encoders which
     write the same picture agree. Reads the samples one by one."""
     total = hashlib.sha256()
+    image, pixels = "", b""
     for sample, jpeg in samples:
         record = asdict(sample)
-        del record["image"]
+        if record.pop("image") != image:
+            image, pixels = sample.image, hashlib.sha256(open_image(jpeg).tobytes()).digest()
         total.update(digest(record).encode())
-        total.update(hashlib.sha256(open_image(jpeg).tobytes()).digest())
+        total.update(pixels)
     return total.hexdigest()

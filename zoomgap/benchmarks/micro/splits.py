@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from zoomgap.errors import UsageError
 
 SPLITS: dict[str, range] = {
@@ -17,10 +19,18 @@ TRAINING = ("pretrain", "distill")
 """Splits that may be trained on."""
 
 
+_SAMPLE = re.compile(r"micro-(0|[1-9]\d*)(\.[1-9]\d*)?", re.ASCII)
+
+
+def seed_of(sample: str) -> int | None:
+    """The seed in a sample id of the procedural benchmark, `micro-<seed>` or `micro-<seed>.<k>`; None in others."""
+    found = _SAMPLE.fullmatch(sample)
+    return int(found[1]) if found else None
+
+
 def is_micro(sample: str) -> bool:
-    """Whether a sample id is one of the procedural benchmark's, `micro-<seed>`."""
-    name, _, seed = sample.partition("-")
-    return name == "micro" and seed.isdigit()
+    """Whether a sample id is one of the procedural benchmark's."""
+    return seed_of(sample) is not None
 
 
 def split_of(seed: int) -> str:
