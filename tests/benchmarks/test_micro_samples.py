@@ -19,11 +19,12 @@ from zoomgap.benchmarks.micro import (
     guess_rate,
     make,
     split_of,
+    value_shown,
 )
 from zoomgap.benchmarks.micro.samples import MAX_BYTES, MicroSample
 from zoomgap.errors import UsageError
 from zoomgap.imaging import open_image, sha256
-from zoomgap.records import DIMENSIONS, canonical_json
+from zoomgap.records import DIMENSIONS, Box, canonical_json
 
 SMALL = SceneConfig(sides=(256, 320), min_side=192)
 FIRST = SPLITS["tune"].start
@@ -65,6 +66,23 @@ def test_more_questions_ask_about_other_carriers_of_the_same_image():
     assert {s.answer_kind == "choice" for s, _ in several} == {True, False}
     with pytest.raises(UsageError, match="at least 1"):
         make(6, FIRST, SMALL, questions=0)
+
+
+def test_what_a_box_shows_is_the_asked_carriers_value_or_that_of_the_one_in_its_middle():
+    sample, _ = next(iter(make(1, FIRST, SMALL)))
+
+    def told(name, x, value):
+        return {"name": name, "detail_box": [x, 0, x + 10, 10], "value": value}
+
+    carriers = [told("asked", 0, "one"), told("near", 40, "two"), told("far", 60, "three")]
+    sample = dataclasses.replace(sample, meta={"name": "asked", "carriers": carriers})
+    shown = {
+        (0, 100): "one",  # all three whole: the one asked about
+        (2, 100): "two",  # the asked one is cut: nearest to 51
+        (30, 100): "three",  # nearest to 65
+        (42, 58): None,
+    }
+    assert {box: value_shown(sample, Box(box[0], 0, box[1], 20)) for box in shown} == shown
 
 
 def test_record_describes_its_image(many):

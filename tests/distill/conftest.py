@@ -89,7 +89,10 @@ def world() -> World:
             height=SIZE.height, question=f"What color is the mark on block {k}?", dimension="color",
             answer="ABCDEF"[k] if choice else color, answer_kind="choice" if choice else "text",
             choices=COLORS if choice else (), evidence=(block_of(k),), evidence_kind="tight",
-            meta={"carriers": [{"detail_box": block_of(k).as_list(), "value": color}]},
+            meta={
+                "name": f"block {k}",
+                "carriers": [{"name": f"block {k}", "detail_box": block_of(k).as_list(), "value": color}],
+            },
         )  # fmt: skip
         samples[sample.id] = sample
         traced.append(Traced(k + 1, trajectory(sample.id, [Box(0, 0, 200, 200), block_of(k)]), sample))

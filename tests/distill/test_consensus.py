@@ -227,9 +227,9 @@ def test_gold_is_the_options_text(world, asked):
 
 def test_gold_of_a_local_question_is_what_its_region_shows(world, asked):
     questions, material = asked
-    other = {"detail_box": [200, 10, 220, 30], "value": "grey"}
+    other = {"name": "other", "detail_box": [200, 10, 220, 30], "value": "grey"}
     samples = {
-        id: replace(sample, meta={"carriers": [*sample.meta["carriers"], other]})
+        id: replace(sample, meta={**sample.meta, "carriers": [*sample.meta["carriers"], other]})
         for id, sample in world.samples.items()
     }
     regions = {id: replace(region, box=Box(190, 0, 230, 40)) for id, region in material.regions.items()}

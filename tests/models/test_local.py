@@ -178,6 +178,23 @@ def test_tool_call_markup_stays_and_special_tokens_go(model):
     assert model._decode(row) == '<tool_call>\n{"name": "zoom_in"}\n</tool_call>'
 
 
+def test_forbidden_calls_are_not_written(model):
+    """A model that wants nothing but to call still answers when its request says so, beside one that may call."""
+    opens = model.processor.tokenizer.convert_tokens_to_ids("<tool_call>")
+
+    def eager(module, inputs, logits):
+        return logits.index_add(-1, torch.tensor([opens]), torch.full((*logits.shape[:-1], 1), 1e4))
+
+    hook = model.model.lm_head.register_forward_hook(eager)
+    try:
+        free, bound = replies(model, [ask("?", "a", tools=(TOOL,), tool_choice=way) for way in ("auto", "none")])
+    finally:
+        hook.remove()
+    assert free.text.startswith("<tool_call>")
+    assert "<tool_call>" not in bound.text
+    assert bound.usage.completion_tokens > 0
+
+
 def test_conversation_is_rendered_with_tools_and_calls(model):
     request = Request(
         messages=(

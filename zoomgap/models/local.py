@@ -118,6 +118,8 @@ class LocalModel:
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         marks = tokenizer.convert_tokens_to_ids(["<tool_call>", "</tool_call>"])
         self._hidden = set(tokenizer.all_special_ids) - set(marks)
+        # None, or the unknown token's id, where the vocabulary has no such token: then nothing opens a call.
+        self._call_opens = marks[0] if marks[0] not in (None, tokenizer.unk_token_id) else None
         # Renamed in transformers 5.24.
         takes = inspect.signature(type(self.model).forward).parameters
         self._cache_name = "cache" if "cache" in takes else "past_key_values"
@@ -291,6 +293,10 @@ class LocalModel:
     def _choose(self, logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
         """Next token of each row, (rows, vocabulary) -> (rows,), noted in the row."""
         logits = logits.float()
+        if self._call_opens is not None:
+            forbidden = [place for place, row in enumerate(rows) if row.request.tool_choice == "none"]
+            if forbidden:
+                logits[forbidden, self._call_opens] = -torch.inf
         tokens = logits.argmax(-1)
         for place, row in enumerate(rows):
             if row.generator is not None:
