@@ -89,8 +89,12 @@ def bench_make(
     questions: Annotated[
         int, typer.Option(min=1, help="Samples about each scene, as far as it has carriers; more than 1 for training.")
     ] = 1,
+    evidence: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Smallest and largest side of the evidence in pixels of the direct view; for training."),
+    ] = None,
     called: Annotated[
-        str | None, typer.Option("--name", help="What to call it; default micro-SEED-N, or micro-SEED-NxQUESTIONS.")
+        str | None, typer.Option("--name", help="What to call it; default micro-SEED-N with what else is not usual.")
     ] = None,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
@@ -104,7 +108,7 @@ def bench_make(
     from zoomgap import pipeline
 
     with opened(db) as store, progress("rendering") as update:
-        info = pipeline.make_micro(store, n, seed, backgrounds, called, count=update, questions=questions)
+        info = pipeline.make_micro(store, n, seed, backgrounds, called, update, questions, evidence)
     row = {"bench": info.name, "n": info.n, "seed": seed, "sha256": info.sha256}
     if as_json:
         print_json(row)
@@ -331,7 +335,13 @@ def distill_train(
     max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Views a step, each with all its questions.")] = 12,
     replay_share: Annotated[float, typer.Option(min=0, help="Share of steps on the micro model's old tasks.")] = 0.25,
-    seed: Annotated[int, typer.Option(help="Order of items, dropout of none.")] = 0,
+    freeze_vision: Annotated[
+        bool | None,
+        typer.Option(
+            "--freeze-vision/--train-vision", help="Keep the vision tower, but for its merger. [default: for micro]"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Order of the items.")] = 0,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -358,6 +368,7 @@ def distill_train(
                 "batch_size": batch_size,
                 "replay_share": replay_share,
                 "seed": seed,
+                **({} if freeze_vision is None else {"freeze_vision": freeze_vision}),
             },
             lambda p: update(p.step, p.steps, f"loss {p.loss:.3f}" if p.loss is not None else ""),
         )

@@ -22,6 +22,8 @@ from zoomgap.imaging import open_image, sha256
 from zoomgap.records import DIMENSIONS, AnswerKind, Box, Sample, digest
 
 MAX_BYTES = 1_500_000
+LEAST_EVIDENCE, MOST_EVIDENCE = 4.0, 80.0
+"""Sides of evidence that can be asked for, in pixels of the direct view."""
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -39,26 +41,38 @@ def make(
     backgrounds: Path | None = None,
     name: str | None = None,
     questions: int = 1,
+    evidence: tuple[float, float] | None = None,
 ) -> Iterator[MicroSample]:
     """Samples about the scenes of the seeds seed to seed + n - 1, one by one.
 
     questions: samples about each scene, every one about another carrier, fewer where there are fewer carriers; only of
-    the first is the evidence's size drawn apart from the carrier's. A sample depends on its own seed and place alone;
-    only its `benchmark` tells n. Of each dimension, half of the questions have four choices. backgrounds: a folder of
-    photographs to use as backdrops. name: of the benchmark, else default_name(). Raises UsageError at once for a bad
-    n, seed or folder.
+    the first is the evidence's size drawn apart from the carrier's. evidence: smallest and largest side of the evidence
+    in pixels of the direct view, if not the benchmark's own. A sample depends on its own seed and place, on `config`
+    and `evidence`; only its `benchmark` tells n. Of each dimension, half of the questions have four choices.
+    backgrounds: a folder of photographs to use as backdrops. name: of the benchmark, else default_name(). Raises
+    UsageError at once for a bad n, seed, range or folder.
     """
     if min(n, questions) < 1:
         raise UsageError(f"{n} scenes with {questions} questions each cannot be made: give at least 1 of both")
     split_of(seed)
     split_of(seed + n - 1)
+    if evidence is not None:
+        low, high = evidence
+        if not LEAST_EVIDENCE <= low <= high <= MOST_EVIDENCE:
+            raise UsageError(
+                f"evidence of {low:g} to {high:g} px cannot be drawn: give two sizes from {LEAST_EVIDENCE:g} to "
+                f"{MOST_EVIDENCE:g}, the smaller first"
+            )
+        config = replace(config, evidence_view=evidence)
     photos = _photographs(backgrounds) if backgrounds is not None else []
-    return _make(range(seed, seed + n), name or default_name(n, seed, questions), config, photos, questions)
+    called = name or default_name(n, seed, questions, evidence)
+    return _make(range(seed, seed + n), called, config, photos, questions)
 
 
-def default_name(n: int, seed: int, questions: int = 1) -> str:
+def default_name(n: int, seed: int, questions: int = 1, evidence: tuple[float, float] | None = None) -> str:
     """What a benchmark is called when nobody names it."""
-    return f"micro-{seed}-{n}" if questions == 1 else f"micro-{seed}-{n}x{questions}"
+    sizes = "" if evidence is None else f"-{evidence[0]:g}to{evidence[1]:g}px"
+    return f"micro-{seed}-{n}" + (f"x{questions}" if questions > 1 else "") + sizes
 
 
 def _make(seeds: range, name: str, config: SceneConfig, photos: list[Path], questions: int) -> Iterator[MicroSample]:

@@ -1,0 +1,184 @@
+"""Distillation: datasets from an agent's run, and students of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoomgap.errors import ModelError, UsageError
+from zoomgap.models.catalog import MICRO_PATH, family_of, open_model
+from zoomgap.pipeline.arms import ModelChoice
+from zoomgap.records import Box, Item, Labels, RunSpec, Vote
+from zoomgap.storage import Store
+
+if TYPE_CHECKING:
+    from zoomgap.distill.build import BuildConfig, BuildProgress
+    from zoomgap.distill.student import TrainResult
+    from zoomgap.distill.train import Progress as TrainProgress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """name: datasets are called NAME-LABELS. base: whose own answers are labels `self`; None is the agent's model."""
+
+    name: str
+    labels: tuple[Labels, ...]
+    votes: int = 4
+    agreement: float = 0.75
+    use_gold: bool = False
+    base: ModelChoice | None = None
+
+
+MAX_FAILED_VOTES = 20
+"""Votes that fail one after another end a build: a dead endpoint would otherwise make empty datasets."""
+
+
+@dataclass(slots=True)
+class VoteKeeper:
+    """Stores each vote as it comes. Raises ModelError after MAX_FAILED_VOTES failures in a row."""
+
+    store: Store
+    failed: int = 0
+
+    def __call__(self, vote: Vote) -> None:
+        self.store.put_votes([vote])
+        self.failed = self.failed + 1 if vote.error else 0
+        if self.failed >= MAX_FAILED_VOTES:
+            raise ModelError(
+                f"voting stopped after {self.failed} errors in a row, the last one: {vote.error}; "
+                "mend that, then the same command goes on"
+            )
+
+
+def _build_config(spec: RunSpec, options: BuildOptions) -> BuildConfig:
+    """Settings of a build from a run of that spec: votes are shown what its arms were shown."""
+    from zoomgap.distill.build import BuildConfig
+    from zoomgap.distill.consensus import ConsensusConfig, VoteConfig
+
+    votes = VoteConfig(
+        votes=options.votes,
+        view_pixels=spec.view_pixels,
+        crop_pixels=spec.crop_pixels,
+        factor=spec.factor,
+        suffix=spec.suffix,
+    )
+    consensus = ConsensusConfig(agreement=options.agreement, min_votes=min(4, options.votes))
+    return BuildConfig(
+        name=options.name, labels=options.labels, use_gold=options.use_gold, votes=votes, consensus=consensus
+    )
+
+
+def build_datasets(
+    store: Store, run: str, options: BuildOptions, progress: Callable[[BuildProgress], None] | None = None
+) -> dict[str, Any]:
+    """Regions, questions, votes and items from an agent's run, stored; counts of what was made and what fell."""
+    from zoomgap.distill.build import build
+    from zoomgap.distill.questions import ask as ask_about
+    from zoomgap.distill.regions import Traced, propose
+
+    spec = store.run(run)
+    if not spec.arm.startswith("agent"):
+        raise UsageError(f"run {spec.id} is of arm '{spec.arm}': items are made from an agent's zooms, name such a run")
+    samples = {sample.id: sample for sample in store.samples(spec.benchmark)}
+    traced = [
+        Traced(id, trajectory, samples[trajectory.sample])
+        for id, trajectory in ((id, store.trajectory(id)) for id in store.trajectory_ids(spec.id))
+    ]
+    config = _build_config(spec, options)
+    # Stored before the votes are cast, so that each vote can be stored as it comes and a later build goes on.
+    regions = propose(traced, config.regions).kept
+    store.put_regions(regions)
+    store.put_questions(ask_about(regions, samples, config.questions))
+    teacher_choice = ModelChoice(model=spec.model, endpoint=spec.endpoint)
+    base_choice = options.base or teacher_choice
+
+    async def work() -> Any:
+        teacher = open_model(teacher_choice.model, teacher_choice.endpoint, store.objects.read, batch_size=64)
+        same = base_choice == teacher_choice
+        base = teacher if same else open_model(base_choice.model, base_choice.endpoint, store.objects.read)
+        try:
+            return await build(
+                traced,
+                config,
+                teacher=teacher,
+                base=base,
+                load_image=store.objects.read,
+                save_image=store.add_image,
+                known=store.votes(),
+                keep=VoteKeeper(store),
+                progress=progress,
+            )
+        finally:
+            await teacher.aclose()
+            if not same:
+                await base.aclose()
+
+    built = asyncio.run(work())
+    store.put_votes(built.votes)
+    for labels, items in built.datasets.items():
+        dataset = f"{options.name}-{labels}"
+        store.put_dataset(dataset, {"run": spec.id, "labels": labels, "build": asdict(config)})
+        store.put_items(dataset, items)
+    return {
+        "run": spec.id,
+        "trajectories": len(traced),
+        "regions": len(built.regions),
+        "questions": len(built.questions),
+        "votes": len(built.votes),
+        "errors": sum(vote.error is not None for vote in built.votes),
+        "datasets": {f"{options.name}-{labels}": len(items) for labels, items in built.datasets.items()},
+        "fell": built.fell,
+    }
+
+
+LOOK_WEIGHT = 0.5
+"""Of the look loss in a student of the embedded model."""
+
+
+def train_student(
+    store: Store,
+    dataset: str,
+    base: str,
+    out: Path,
+    settings: Mapping[str, Any],
+    progress: Callable[[TrainProgress], None] | None = None,
+) -> TrainResult:
+    """Train a student on a stored dataset into the folder `out`. settings: fields of TrainConfig.
+
+    A student of the embedded model replays its old tasks and is told where the agent looked, whatever its labels;
+    another model has no old tasks here, and too many layers to say which should look.
+    """
+    from zoomgap.distill.train import TrainConfig, train
+
+    family = family_of(base)
+    items: list[Item] = store.items(dataset)
+    config = TrainConfig(
+        **{
+            "view_pixels": family.view_pixels,
+            "factor": family.factor,
+            "suffix": family.suffix,
+            "look_weight": LOOK_WEIGHT if family.name == "micro" else 0.0,
+            "freeze_vision": family.name == "micro",
+            **settings,
+        }
+    )
+    replay = None
+    if family.name == "micro" and config.replay_share > 0:
+        from zoomgap.distill.pretrain import OldTasks
+
+        replay = OldTasks(seed=1_000_000 + config.seed)
+    path = MICRO_PATH if base == "micro" else Path(base.removeprefix("hf:"))
+    result = train(config, items, store.objects.read, path, out, progress, replay, region_places(store, dataset))
+    metrics = {"steps": result.steps, "items": result.items, "seconds": result.seconds, "losses": result.losses}
+    settings = {"dataset": dataset, "base": base, "base_weights": result.base_weights, **asdict(config)}
+    store.put_training(result.identity, settings, metrics, out)
+    return result
+
+
+def region_places(store: Store, dataset: str) -> dict[str, Box]:
+    """Question id -> the crop of the agent that it is about, pixels of the original; the same for all labels."""
+    regions = {region.id: region.box for region in store.regions(dataset)}
+    return {question.id: regions[question.region] for question in store.questions(dataset)}
