@@ -84,6 +84,12 @@ def test_an_epoch_without_boxes_has_every_item_once_in_batches_of_one_size(items
     assert epochs[0] != epochs[1]
     assert plan_epoch(many[::-1], sizes, 8, seed=1, epoch=0) == epochs[0]
     assert plan_epoch(many, sizes, 8, seed=2, epoch=0) != epochs[0]
+    moved = [
+        view.shift for epoch in (0, 1) for batch in plan_epoch(many, sizes, 8, 1, epoch, jitter=5) for view in batch
+    ]
+    assert {abs(value) for shift in moved for value in shift} <= set(range(6))
+    assert moved[: len(moved) // 2] != moved[len(moved) // 2 :]
+    assert {view.shift for batch in epochs[0] for view in batch} == {(0, 0)}
     alone = plan_epoch(many, sizes, 8, seed=1, epoch=0, packs=False)
     assert sorted(view.items[0].id for batch in alone for view in batch) == [i.id for i in many]
     assert all(len(view.items) == 1 for batch in alone for view in batch)

@@ -3,13 +3,16 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from zoomgap import imaging
 from zoomgap.distill import encoding
 from zoomgap.distill.dataset import view_sizes, views_of
 from zoomgap.distill.encoding import Encoder, collate, prefetch
+from zoomgap.distill.glance import shifted
 from zoomgap.distill.micro_model import build_processor, build_tokenizer
 from zoomgap.distill.packing import IGNORE
 from zoomgap.errors import UsageError
@@ -98,6 +101,14 @@ def test_images_are_fitted_and_the_overlay_is_drawn(items, encoder, world):
     assert encoder.view(items[0]).tobytes() == imaging.overlay(plain, box).tobytes()
     grids = encoder.batch(views_of(items)).inputs["image_grid_thw"]
     assert grids.tolist() == [[1, 6, 8]] * len(items)
+
+
+def test_a_shifted_view_is_moved_and_repeats_its_edge():
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    moved = np.asarray(shifted(Image.fromarray(pixels), 2, -1))
+    assert (moved[1:, :4] == pixels[:3, 2:]).all()
+    assert (moved[0, :4] == pixels[0, 2:]).all()
+    assert (moved[1:, 4:] == pixels[:3, 5:]).all()
 
 
 def test_collating_changes_no_logits(items, world, tiny_checkpoint):

@@ -38,7 +38,7 @@ def asked(items):
 
 def test_losses_and_gradients_are_those_of_single_conversations(asked, micro, world):
     model, processor = micro
-    views = views_of(asked)
+    views = [view._replace(shift=(3 * k, -5)) for k, view in enumerate(views_of(asked))]
     assert len(views) == 4
     figures = []
     for kind in (RowEncoder, Encoder):
@@ -145,6 +145,19 @@ def test_a_row_has_the_tokens_of_the_conversation_alone(asked, micro, world, sys
         prompt, answer = encoder.texts(item)
         whole = processor(text=[prompt + answer], images=[encoder.view(item)], return_tensors="pt")["input_ids"]
         assert packed.ids[0].tolist() == whole[0].tolist()
+
+
+@pytest.mark.parametrize(("shift", "row", "column"), [((0, 0), 1, 1), ((20, 0), 1, 0), ((0, 20), 0, 1)])
+def test_cells_follow_a_shifted_view(asked, micro, world, shift, row, column):
+    model, processor = micro
+    encoder = RowEncoder(processor, world.pictures.load, 16_384)
+    view = views_of(asked)[0]._replace(items=(asked[0],), shift=shift)
+    shown, size = encoder.fitted(view.image)
+    sx, sy = size.width / shown.width, size.height / shown.height
+    encoder.places = {asked[0].question: Box(40 * sx, 40 * sy, 56 * sx, 56 * sy)}
+    packed = encoder.batch([view]).packed
+    cells = packed.looks.cells[0][packed.ids[0] == model.config.image_token_id]
+    assert cells.nonzero()[0].tolist() == [row * (shown.width // 32) + column]
 
 
 def test_cells_of_a_place_hold_it():

@@ -8,7 +8,7 @@ import torch
 from zoomgap.distill.dataset import views_of
 from zoomgap.distill.encoding import Encoder, answer_loss
 from zoomgap.distill.student import Validation, model_card
-from zoomgap.distill.train import TrainConfig, train
+from zoomgap.distill.train import TrainConfig, freeze_vision, train
 from zoomgap.errors import UsageError, ZoomgapError
 from zoomgap.models.local import load_checkpoint
 
@@ -71,6 +71,22 @@ def test_a_few_items_are_learned_and_the_student_is_a_checkpoint(items, world, t
     with safe_open(stored, "pt") as file:
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.bfloat16}  # noqa: SIM118
     assert not (tmp_path / "student" / "resume.pt").exists()
+
+
+def test_a_frozen_vision_tower_stays_and_the_rest_learns(items, world, tiny_checkpoint, tmp_path):
+    config = replace(CONFIG, epochs=2, freeze_vision=True)
+    train(config, items, world.pictures.load, tiny_checkpoint, tmp_path / "student")
+    before = load_checkpoint(tiny_checkpoint)[0].state_dict()
+    after = load_checkpoint(tmp_path / "student")[0].state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not [name for name in changed if "visual" in name and "merger" not in name]
+    assert [name for name in changed if "merger" in name]
+    assert [name for name in changed if "language_model" in name]
+
+
+def test_a_model_without_a_vision_tower_cannot_have_it_frozen():
+    with pytest.raises(UsageError, match="vision_tower"):
+        freeze_vision(torch.nn.Linear(2, 2))
 
 
 def test_an_interrupted_training_goes_on_to_the_same_losses(items, world, tiny_checkpoint, tmp_path):

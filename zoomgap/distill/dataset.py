@@ -94,11 +94,15 @@ def view_sizes(items: Iterable[Item], load_image: LoadImage, max_pixels: int, fa
 
 
 class View(NamedTuple):
-    """One picture that a student is shown: an image, the box drawn in it, if any, and the items asked of it."""
+    """One picture that a student is shown: an image, the box drawn in it, if any, and the items asked of it.
+
+    shift: how far the picture is moved left and up, pixels of the fitted image.
+    """
 
     image: str
     overlay: Box | None
     items: tuple[Item, ...]
+    shift: tuple[int, int] = (0, 0)
 
 
 def views_of(items: Iterable[Item]) -> list[View]:
@@ -130,16 +134,21 @@ def epoch_views(items: Iterable[Item], epoch: int) -> list[View]:
 
 
 def plan_epoch(
-    items: Sequence[Item], sizes: Mapping[str, Size], batch_size: int, seed: int, epoch: int, packs: bool = True
-) -> list[list[View]]:
+    items: Sequence[Item], sizes: Mapping[str, Size], batch_size: int, seed: int, epoch: int, packs: bool = True,
+    jitter: int = 0,
+) -> list[list[View]]:  # fmt: skip
     """Batches of batch_size views in random order, each of images of one size; the same for the same seed and epoch.
 
-    packs: views as epoch_views() has them; else every item is a view of its own. Vision attention over images of one
-    size is one product; the number of batches is the same in every epoch.
+    packs: views as epoch_views() has them; else every item is a view of its own. jitter: largest shift of a view, drawn
+    anew in every epoch. Vision attention over images of one size is one product; the number of batches is the same in
+    every epoch.
     """
     ordered = sorted(items, key=lambda i: (i.question, i.id))
     views = epoch_views(ordered, epoch) if packs else [View(i.image, i.overlay, (i,)) for i in ordered]
-    return batches_of(views, sizes, batch_size, random.Random(f"epoch {seed} {epoch}"))
+    rng = random.Random(f"epoch {seed} {epoch}")
+    if jitter:
+        views = [view._replace(shift=(rng.randint(-jitter, jitter), rng.randint(-jitter, jitter))) for view in views]
+    return batches_of(views, sizes, batch_size, rng)
 
 
 def batches_of(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoomgap import imaging, prompts
 from zoomgap.distill.dataset import View
-from zoomgap.distill.glance import answer_text, with_overlay
+from zoomgap.distill.glance import answer_text, shifted, with_overlay
 from zoomgap.distill.packing import IGNORE
 from zoomgap.errors import UsageError
 from zoomgap.models.base import LoadImage
@@ -80,7 +80,8 @@ class Encoder:
 
     def view(self, shown: Item | View) -> PIL.Image.Image:
         """The image as the student sees it."""
-        return with_overlay(*self.fitted(shown.image), shown.overlay)
+        picture = with_overlay(*self.fitted(shown.image), shown.overlay)
+        return shifted(picture, *shown.shift) if isinstance(shown, View) else picture
 
     def fitted(self, image: str) -> tuple[PIL.Image.Image, Size]:
         """The image within its budget, and its own size."""
@@ -115,9 +116,12 @@ class Encoder:
             )
         return prompt, whole[len(prompt) :].rstrip()
 
-    def encode(self, item: Item) -> Example:
-        """Tokens of an item. The answer is tokenised apart from the prompt, as it is when the model generates it."""
-        view = self.view(item)
+    def encode(self, item: Item, shift: tuple[int, int] = (0, 0)) -> Example:
+        """Tokens of an item in a view of that shift.
+
+        The answer is tokenised apart from the prompt, as it is when the model generates it.
+        """
+        view = self.view(View(item.image, item.overlay, (item,), shift))
         with self._lock:
             prompt, answer = self.texts(item)
             inputs = dict(self.processor(text=[prompt], images=[view], return_tensors="pt"))
@@ -133,8 +137,10 @@ class Encoder:
 
     def batch(self, views: Sequence[View]) -> Any:
         """The items of the views, encoded: what loss() takes."""
-        items = [replace(item, overlay=view.overlay) for view in views for item in view.items]
-        return collate([self.encode(item) for item in items], self.processor.tokenizer.pad_token_id)
+        examples = [
+            self.encode(replace(item, overlay=view.overlay), view.shift) for view in views for item in view.items
+        ]
+        return collate(examples, self.processor.tokenizer.pad_token_id)
 
     def loss(self, model: Any, batch: Any) -> Losses:
         """The losses of a batch."""

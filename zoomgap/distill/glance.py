@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import PIL.Image
 
 from zoomgap import imaging
@@ -26,6 +27,16 @@ def with_overlay(view: PIL.Image.Image, size: Size, overlay: Box | None) -> PIL.
     if overlay is None:
         return view
     return imaging.overlay(view, overlay.scaled(view.width / size.width, view.height / size.height))
+
+
+def shifted(view: PIL.Image.Image, left: int, up: int) -> PIL.Image.Image:
+    """The image moved by so many pixels, at its size; what it uncovers repeats its edge."""
+    if not (left or up):
+        return view
+    pixels = np.asarray(view)
+    rows = (np.arange(view.height) + up).clip(0, view.height - 1)
+    columns = (np.arange(view.width) + left).clip(0, view.width - 1)
+    return PIL.Image.fromarray(pixels[rows[:, None], columns])
 
 
 def answer_text(answer: str, choices: Sequence[str], suffix: bool) -> str:

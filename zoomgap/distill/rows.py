@@ -17,7 +17,6 @@ from torch import Tensor
 
 from zoomgap.distill.dataset import View
 from zoomgap.distill.encoding import Encoder, Losses, graded
-from zoomgap.distill.glance import with_overlay
 from zoomgap.distill.guidance import cells_on, look_loss, watched
 from zoomgap.distill.packing import IGNORE, Look, Markers, Packed, Row, pack, run_packed
 from zoomgap.errors import UsageError
@@ -46,10 +45,8 @@ class RowEncoder(Encoder):
 
     def batch(self, views: Sequence[View]) -> RowBatch:
         """One row for each view, one branch for each of its items."""
-        fitted = [self.fitted(view.image) for view in views]
-        pictures = [with_overlay(*found, view.overlay) for found, view in zip(fitted, views, strict=True)]
-        images = [self.processor.image_processor(picture, return_tensors="pt") for picture in pictures]
-        frames = [Frame(0, Size(*shown.size), Box(0, 0, size.width, size.height)) for shown, size in fitted]
+        images = [self.processor.image_processor(self.view(view), return_tensors="pt") for view in views]
+        frames = [self._frame(view) for view in views]
         with self._lock:
             rows = [
                 self._row(view, index, frame, image["image_grid_thw"][0].tolist())
@@ -75,6 +72,13 @@ class RowEncoder(Encoder):
         targets = torch.from_numpy(batch.packed.labels[lines, places]).to(model.device)
         losses = graded(model.lm_head(hidden[lines, places]), targets, item.to(model.device))
         return losses if watch is None else losses._replace(looks=look_loss(language, watch, batch.packed.looks, mask))
+
+    def _frame(self, view: View) -> Frame:
+        """The part of the original that a view shows; a shifted one reaches beyond it."""
+        shown, size = self.fitted(view.image)
+        sx, sy = size.width / shown.width, size.height / shown.height
+        left, up = view.shift[0] * sx, view.shift[1] * sy
+        return Frame(0, Size(*shown.size), Box(left, up, left + size.width, up + size.height))
 
     def _row(self, view: View, index: int, frame: Frame, grid: Sequence[int]) -> Row:
         """grid: of the image in patches: time, height, width."""

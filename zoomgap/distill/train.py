@@ -58,6 +58,9 @@ class TrainConfig:
     lr_rest (AdamW) rise for warmup_steps and fall linearly to zero at that end. batch_size: views of a step, each an
     image with all that is asked of it. clip: largest gradient norm. replay_share: share of steps on old tasks.
     look_weight: of the loss that tells a model of few layers where the agent looked (distill/rows.py); 0 for none.
+    jitter: how far views are shifted at most, pixels of the view, drawn anew in every epoch: a fixed vision tower would
+    otherwise hand over the same tokens each time, and a small set is soon known by heart.
+    freeze_vision: keep the vision tower as it is, but for the merger that hands its tokens to the language part.
     validation_share: share of images held out, of which at most validation_items items are used. view_pixels, factor,
     suffix: the full image's budget and the arms' wording.
     """
@@ -73,6 +76,8 @@ class TrainConfig:
     seed: int = 0
     replay_share: float = 0.25
     look_weight: float = 0.0
+    jitter: int = 0
+    freeze_vision: bool = False
     validation_share: float = 0.05
     validation_items: int = 512
     validate_every: int = 200
@@ -105,6 +110,23 @@ class State:
     validation: list[Validation] = field(default_factory=list)
 
 
+VISION_TOWERS = ("visual", "vision_tower", "vision_model")
+"""What transformers calls the vision tower of its architectures."""
+
+
+def freeze_vision(model: nn.Module) -> None:
+    """Take the vision tower out of training. Its merger stays in, as projectors do that stand outside the tower.
+
+    Raises UsageError for a model without a part of such a name.
+    """
+    towers = [module for name, module in model.named_modules() if name.rpartition(".")[2] in VISION_TOWERS]
+    if not towers:
+        raise UsageError(f"no part of this model is called {' or '.join(VISION_TOWERS)}: train without freeze_vision")
+    for tower in towers:
+        for name, weight in tower.named_parameters():
+            weight.requires_grad_("merger" in name)
+
+
 class Trainer:
     """One training, from its first step or from where it was interrupted."""
 
@@ -120,6 +142,8 @@ class Trainer:
         self.model, self.processor = load_checkpoint(base)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device, torch.float32)
+        if config.freeze_vision:
+            freeze_vision(self.model)
         self.optimizer = make_optimizer(self.model, config.lr_matrix, config.lr_rest)
         self.encoder = encoder_for(
             self.model, self.processor, load_image, config.view_pixels, config.factor, config.suffix
@@ -128,7 +152,9 @@ class Trainer:
             self.encoder.places = places
         self.sizes = view_sizes(items, load_image, config.view_pixels, config.factor)
         epochs = [
-            plan_epoch(self.parts.train, self.sizes, config.batch_size, config.seed, epoch, self.encoder.packs)
+            plan_epoch(
+                self.parts.train, self.sizes, config.batch_size, config.seed, epoch, self.encoder.packs, config.jitter
+            )
             for epoch in range(config.epochs)
         ]
         self.batches = [batch for epoch in epochs for batch in epoch]
