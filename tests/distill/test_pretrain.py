@@ -94,18 +94,21 @@ def test_cells_know_what_lies_on_them():
     thing = Thing("red star", "red", "star", Box(0, 0, 128, 128), Box(32, 32, 96, 96), "color", "blue")
     picture = Picture(Image.new("RGB", (256, 256)), (thing,))
     classes, boxes = cell_targets(picture, Frame(0, Size(256, 256), Box(0, 0, 256, 256)))
-    classes = classes.reshape(8, 8, 3)
-    assert classes[1, 1].tolist() == [1, 5, VALUE_IDS["color", "blue"]]
-    assert classes[6, 6].tolist() == [0, 0, 0]
+    classes = classes.reshape(8, 8, 4)
+    assert classes[1, 1].tolist() == [1, 5, VALUE_IDS["color", "blue"], -1]
+    assert classes[6, 6].tolist() == [0, 0, 0, 0]
     assert boxes.reshape(8, 8, 4)[1, 1].tolist() == [0, 0, 0.5, 0.5]
 
 
-def test_small_evidence_is_not_judged():
-    thing = Thing("red star", "red", "star", Box(0, 0, 128, 128), Box(40, 40, 44, 44), "color", "blue")
-    classes, _ = cell_targets(
-        Picture(Image.new("RGB", (256, 256)), (thing,)), Frame(0, Size(256, 256), Box(0, 0, 256, 256))
-    )
-    assert classes.reshape(8, 8, 3)[1, 1, 2] == -1
+@pytest.mark.parametrize(
+    ("side", "judged"),
+    [(4, [-1, -1]), (12, [-1, VALUE_IDS["color", "blue"]]), (24, [VALUE_IDS["color", "blue"], -1])],
+)
+def test_fine_details_are_judged_apart_and_the_finest_not_at_all(side, judged):
+    thing = Thing("red star", "red", "star", Box(0, 0, 128, 128), Box(36, 36, 36 + side, 36 + side), "color", "blue")
+    picture = Picture(Image.new("RGB", (256, 256)), (thing,))
+    classes, _ = cell_targets(picture, Frame(0, Size(256, 256), Box(0, 0, 256, 256)))
+    assert classes.reshape(8, 8, 4)[1, 1, 2:].tolist() == judged
 
 
 def test_patches_are_in_the_processors_order(tokenizer):

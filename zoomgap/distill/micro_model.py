@@ -243,7 +243,10 @@ object); to write a zoom call whose box finds the thing asked for; to zoom again
 smaller than {zoom:.0f} px; to answer after one to three crops; to answer directly where the evidence is large.
 
 **What it was not taught**, on purpose: to answer directly on evidence under {direct:.0f} px of its view. That is what
-distillation has to teach, and what a student of it is measured on. On such evidence its direct answers are guesses.
+distillation has to teach, and what a student of it is measured on. The vision tower alone was taught to tell details
+from {read:.0f} px up, without words and by a training head that is not shipped: the tower sees finer than the language
+part says, so that labels have something to connect. Such a gap is easier to close than one of a blind tower. Figures of
+this model say what zoomgap does, not how far distillation goes on a real one.
 
 Input: views of 256 x 256 px and crops of 128 x 128 px (any sides that are multiples of 32). It answers a choice
 question with the option's text. Boxes are thousandths of the latest image, in steps of {grid}. Figures: docs/results.md

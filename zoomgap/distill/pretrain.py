@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from zoomgap.distill.micro_model import (
 )
 from zoomgap.distill.optim import make_optimizer
 from zoomgap.distill.packing import IGNORE, run_packed
-from zoomgap.distill.pretrain_data import DIRECT_PX, HEAD_SIZES, ZOOM_PX, Batch, Mixture, make_batch
+from zoomgap.distill.pretrain_data import DIRECT_PX, HEAD_SIZES, READ_PX, ZOOM_PX, Batch, Mixture, make_batch
 from zoomgap.errors import UsageError
 from zoomgap.models.speedups import apply_speedups
 
@@ -53,16 +53,17 @@ class Stage:
 
 _LARGE: dict[str, Any] = {"sides": (320, 560), "carriers": (1, 3), "radius": (30.0, 60.0), "evidence": (10.0, 70.0)}
 _SIGHT = Mixture(
-    views=0.0, dense=1.0, sides=(480, 640), carriers=(10, 14), radius=(11.0, 22.0), evidence=(7.0, 24.0), whole=1.0,
-    weights={"counting": 1.6, "ocr": 2.0, "color": 0.8, "structure": 1.0, "material": 1.0, "object": 1.2},
+    views=0.0, dense=1.0, sides=(480, 640), carriers=(8, 11), radius=(14.0, 31.0), evidence=(10.0, 44.0), whole=1.0,
+    weights={"counting": 1.6, "ocr": 2.0, "color": 0.8, "structure": 1.2, "material": 1.2, "object": 1.4},
 )  # fmt: skip
+_SCENES = Mixture(views=0.7, loose=4.0, pixels=(65_536,) * 8 + (36_864, 147_456))
 STAGES: tuple[Stage, ...] = (
     Stage("tight crops", 400, 24, Mixture(views=0.0, loose=1.3)),
     Stage("looser crops, first boxes", 500, 20, Mixture(views=0.35, loose=2.0, pixels=(16_384,), whole=0.8, **_LARGE)),
     Stage("small scenes", 700, 12, Mixture(views=0.7, loose=3.0, pixels=(36_864, 65_536), whole=0.4, narrow=0.3)),
-    Stage("scenes", 4200, 14, Mixture(views=0.7, loose=4.0, pixels=(65_536,) * 8 + (36_864, 147_456))),
-    Stage("fine sight", 480, 24, _SIGHT),
-    Stage("scenes again", 100_000, 14, Mixture(views=0.7, loose=4.0, pixels=(65_536,) * 8 + (36_864, 147_456))),
+    Stage("scenes", 4200, 14, _SCENES),
+    Stage("fine sight", 1900, 24, _SIGHT),
+    Stage("scenes and sight", 100_000, 22, replace(_SCENES, dense=0.65, sight=_SIGHT)),
 )
 """The curriculum: crops before scenes, large before small (each reversal was tried and stayed at chance). Small details
 in a wide view are learned by the vision tower alone, eight times as many in the same time as with conversations."""
@@ -157,12 +158,12 @@ class Trainee(nn.Module):
     def _auxiliary(self, merged: Tensor, classes: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         out = self.head["all"](merged).split(HEAD_SIZES, dim=-1)
         see = merged.new_zeros(())
-        for logits, target in zip(out[:3], classes.unbind(-1), strict=True):
+        for logits, target in zip(out[:-1], classes.unbind(-1), strict=True):
             weight = torch.ones(logits.shape[-1], device=logits.device)
             weight[0] = 0.2  # most cells show nothing
             see = see + F.cross_entropy(logits, target, weight, ignore_index=-1)
         known = ~boxes.isnan().any(-1)
-        box = F.smooth_l1_loss(out[3][known], boxes[known], beta=0.05) if known.any() else merged.new_zeros(())
+        box = F.smooth_l1_loss(out[-1][known], boxes[known], beta=0.05) if known.any() else merged.new_zeros(())
         return {"see": see, "box": box}
 
 
@@ -228,13 +229,13 @@ def total(losses: dict[str, Tensor]) -> Tensor:
 
 
 class OldTasks:
-    """Batches of pretraining's last stage, for a student to keep the base's skills (distill.train.Replay)."""
+    """Pretraining's conversations about scenes, for a student to keep the base's skills (distill.train.Replay)."""
 
     def __init__(self, seed: int, size: int = 8) -> None:
         self.tokenizer, self.seed, self.size = build_tokenizer(), seed, size
 
     def batch(self, index: int) -> Batch:
-        return make_batch(self.tokenizer, STAGES[-1].mix, self.seed, index, self.size)
+        return make_batch(self.tokenizer, _SCENES, self.seed, index, self.size)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         return total(language_losses(model, batch, image_features(model, batch)))
@@ -285,7 +286,9 @@ def pretrain(config: PretrainConfig, out: Path, report: Callable[[Progress], Non
     export = out / "export"
     save_checkpoint(model, build_processor(tokenizer), export)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    card = CARD.format(parameters=millions, steps=step, seed=config.seed, zoom=ZOOM_PX, direct=DIRECT_PX, grid=GRID)
+    card = CARD.format(
+        parameters=millions, steps=step, seed=config.seed, zoom=ZOOM_PX, direct=DIRECT_PX, read=READ_PX, grid=GRID
+    )
     (export / "README.md").write_text(card, encoding="utf-8")
     return export
 

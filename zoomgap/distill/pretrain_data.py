@@ -50,8 +50,8 @@ READ_PX = 8.0
 COLOR_IDS = {name: i + 1 for i, name in enumerate(COLORS)}
 SHAPE_IDS = {name: i + 1 for i, name in enumerate(SHAPES)}
 VALUE_IDS = {(d, v): i + 1 for i, (d, v) in enumerate((d, v) for d in DIMENSIONS for v in VALUES[d])}
-HEAD_SIZES = (len(COLOR_IDS) + 1, len(SHAPE_IDS) + 1, len(VALUE_IDS) + 1, 4)
-"""Outputs of the auxiliary heads: colour, shape, value (0 is none of them), box."""
+HEAD_SIZES = (len(COLOR_IDS) + 1, len(SHAPE_IDS) + 1, len(VALUE_IDS) + 1, len(VALUE_IDS) + 1, 4)
+"""Outputs of the auxiliary heads: colour, shape, value from DIRECT_PX up, value below it (0 is none of them), box."""
 
 
 WEIGHTS: Mapping[str, float] = {
@@ -63,7 +63,8 @@ WEIGHTS: Mapping[str, float] = {
 class Mixture:
     """What a stage of pretraining trains on.
 
-    dense: share of pictures that are only looked at, without a question (the vision tower learns from them alone).
+    dense: share of pictures that are only looked at, without a question (the vision tower learns from them alone),
+    drawn from the mixture `sight`, if there is one.
     views: share of view examples among the others. pixels: budgets that a view may have. sides, carriers, radius,
     evidence: ranges of the scene (SceneConfig). whole: share of views that show the whole scene. narrow: smallest
     window, as a share of the scene's side. loose: how many times its evidence a crop may be wide. weights: of the
@@ -82,6 +83,7 @@ class Mixture:
     loose: float = 3.0
     aspects: tuple[float, ...] = (1, 1, 1, 4 / 3, 3 / 4, 16 / 9, 9 / 16)
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
+    sight: Mixture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +181,12 @@ def unquantised(frame: Frame, numbers: Sequence[int]) -> Box:
 
 
 def cell_targets(picture: Picture, frame: Frame) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """What each merged token should know: classes int16 [cells, 3] (-1 is not judged), boxes [cells, 4] in 0..1."""
+    """What each merged token should know: classes int16 [cells, 4] (-1 is not judged), boxes [cells, 4] in 0..1.
+
+    Details below DIRECT_PX have a class of their own: the vision tower may see what the language part does not say yet.
+    """
     rows, columns = frame.size.height // 32, frame.size.width // 32
-    classes = np.zeros((rows, columns, 3), np.int16)
+    classes = np.zeros((rows, columns, 4), np.int16)
     boxes = np.full((rows, columns, 4), np.nan, np.float32)
     for thing in picture.things:
         outer, inner = frame.from_original(thing.box), frame.from_original(thing.evidence)
@@ -193,9 +198,11 @@ def cell_targets(picture: Picture, frame: Frame) -> tuple[NDArray[np.int16], NDA
                     boxes[y, x] = outer.scaled(1 / frame.size.width, 1 / frame.size.height).as_list()
                 shared = inner.intersection(cell)
                 if shared > 0:
-                    large = inner.side >= READ_PX and shared >= min(0.25 * cell.area, 0.4 * inner.area)
-                    classes[y, x, 2] = VALUE_IDS[thing.dimension, thing.value] if large else -1
-    return classes.reshape(-1, 3), np.clip(boxes.reshape(-1, 4), -0.5, 1.5)
+                    classes[y, x, 2:] = -1
+                    if inner.side >= READ_PX and shared >= min(0.25 * cell.area, 0.4 * inner.area):
+                        fine = inner.side < DIRECT_PX
+                        classes[y, x, 3 if fine else 2] = VALUE_IDS[thing.dimension, thing.value]
+    return classes.reshape(-1, 4), np.clip(boxes.reshape(-1, 4), -0.5, 1.5)
 
 
 class Shown(NamedTuple):
@@ -391,7 +398,7 @@ def make_batch(tokenizer: PreTrainedTokenizerFast, mix: Mixture, seed: int, step
     pixels = mix.pixels[int(rng.integers(len(mix.pixels)))]
     for _ in range(size):
         if rng.random() < mix.dense:
-            builder.dense_example(make_picture(rng, mix, 1.0), pixels)
+            builder.dense_example(make_picture(rng, mix.sight or mix, 1.0), pixels)
         elif rng.random() < mix.views:
             builder.view_example(make_picture(rng, mix, aspect), pixels)
         else:
