@@ -47,6 +47,10 @@ FULL = Scale(test=1200, distill=1500, timing=60, minutes=12, labels=("agent", "s
 QUESTIONS = 4
 """Samples about each distillation scene: encoding an image is dear, another question about it is cheap."""
 
+EVIDENCE = (9.0, 40.0)
+"""Sides of the evidence in distillation scenes, pixels of the direct view: under 9 px a view has nothing to read, and a
+student would learn to guess; above 40 px the base needs no teacher."""
+
 MIN_ITEMS = 12
 """Fewer items are not trained on."""
 
@@ -72,7 +76,7 @@ def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResul
     runs = {
         arm: pipeline.run(store, bench, arm, ModelChoice(), options, watch(update, f"base {arm}")) for arm in BASE_ARMS
     }
-    source = _benchmark(store, scale.distill, DISTILL_SEED, update, QUESTIONS)
+    source = _benchmark(store, scale.distill, DISTILL_SEED, update, QUESTIONS, EVIDENCE)
     zooms = pipeline.run(store, source, "agent", ModelChoice(), options, watch(update, "agent on distillation images"))
     # Named by the run: a demo folder goes on after a change of weights instead of mixing two models.
     build = BuildOptions(
@@ -130,12 +134,19 @@ def watch(update: Update, stage: str) -> Callable[[Any], None]:
     return lambda progress: update(progress.done, progress.total, stage)
 
 
-def _benchmark(store: Store, n: int, seed: int, update: Update, questions: int = 1) -> str:
+def _benchmark(
+    store: Store, n: int, seed: int, update: Update, questions: int = 1, evidence: tuple[float, float] | None = None
+) -> str:
     known = {info.name for info in store.benchmarks()}
-    name = default_name(n, seed, questions)
+    name = default_name(n, seed, questions, evidence)
     if name not in known:
         pipeline.make_micro(
-            store, n, seed, questions=questions, count=lambda done, total: update(done, total, f"rendering {name}")
+            store,
+            n,
+            seed,
+            questions=questions,
+            evidence=evidence,
+            count=lambda done, total: update(done, total, f"rendering {name}"),
         )
     return name
 

@@ -134,8 +134,8 @@ def build_datasets(
     }
 
 
-LOOK_WEIGHT = 0.5
-"""Of the look loss in a student of the embedded model."""
+LOOK_WEIGHT, JITTER = 0.5, 8
+"""Of the look loss, and largest shift of a view, in a student of the embedded model."""
 
 
 def train_student(
@@ -162,6 +162,7 @@ def train_student(
             "suffix": family.suffix,
             "look_weight": LOOK_WEIGHT if family.name == "micro" else 0.0,
             "freeze_vision": family.name == "micro",
+            "jitter": JITTER if family.name == "micro" else 0,
             **settings,
         }
     )
