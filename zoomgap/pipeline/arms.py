@@ -80,7 +80,8 @@ def make_micro(
     if questions > 1 or evidence is not None:
         if not {micro.split_of(seed), micro.split_of(seed + n - 1)} <= set(micro.TRAINING):
             raise UsageError(
-                "several questions a scene and chosen sizes are for training: take seeds 0 to 7999999, or neither"
+                f"seeds {seed} to {seed + n - 1} are not all for training, and several questions a scene and chosen "
+                "sizes of evidence are: take seeds 0 to 7999999, or neither of the two"
             )
         source |= {"questions": questions} if questions > 1 else {}
         source |= {"evidence": list(evidence)} if evidence is not None else {}

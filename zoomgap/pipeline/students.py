@@ -148,8 +148,9 @@ def train_student(
 ) -> TrainResult:
     """Train a student on a stored dataset into the folder `out`. settings: fields of TrainConfig.
 
-    A student of the embedded model replays its old tasks and is told where the agent looked, whatever its labels;
-    another model has no old tasks here, and too many layers to say which should look.
+    A student of the embedded model replays its old tasks, is told where the agent looked, keeps its vision tower and
+    sees shifted views, whatever its labels; another model has no old tasks here, and too many layers to say which
+    should look.
     """
     from zoomgap.distill.train import TrainConfig, train
 
