@@ -334,7 +334,7 @@ def distill_train(
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Views a step, each with all its questions.")] = 12,
-    replay_share: Annotated[float, typer.Option(min=0, help="Share of steps on the micro model's old tasks.")] = 0.25,
+    replay_share: Annotated[float, typer.Option(min=0, help="Share of steps on the micro model's old tasks.")] = 0.33,
     freeze_vision: Annotated[
         bool | None,
         typer.Option(

@@ -12,7 +12,17 @@ from PIL import Image
 from zoomgap.benchmarks.micro.questions import VALUES
 from zoomgap.distill.micro_model import GRID, build_model, build_tokenizer
 from zoomgap.distill.packing import IGNORE
-from zoomgap.distill.pretrain import STAGES, PretrainConfig, Stage, Trainee, patches, pretrain, stage_at, total
+from zoomgap.distill.pretrain import (
+    STAGES,
+    OldTasks,
+    PretrainConfig,
+    Stage,
+    Trainee,
+    patches,
+    pretrain,
+    stage_at,
+    total,
+)
 from zoomgap.distill.pretrain_data import (
     VALUE_IDS,
     Mixture,
@@ -159,6 +169,15 @@ async def test_training_resumes_to_the_same_losses_and_exports_a_checkpoint(tmp_
     await model.aclose()
     assert reply.usage.image_tokens == 4
     assert reply.image_sizes == (Size(64, 64),)
+
+
+def test_old_tasks_are_the_same_each_time_and_train_the_language_part(tokenizer):
+    old = OldTasks(seed=5)
+    first, again, other = old.batch(3), old.batch(3), old.batch(4)
+    assert (first.packed.ids == again.packed.ids).all() and not np.array_equal(first.packed.ids, other.packed.ids)
+    model = build_model(tokenizer, seed=0)
+    old.loss(model, first).backward()
+    assert all(p.grad is not None for p in model.model.language_model.layers.parameters())
 
 
 def test_a_run_of_another_seed_is_refused(tmp_path):

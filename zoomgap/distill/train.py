@@ -74,7 +74,7 @@ class TrainConfig:
     warmup_steps: int = 20
     clip: float = 1.0
     seed: int = 0
-    replay_share: float = 0.25
+    replay_share: float = 0.33
     look_weight: float = 0.0
     jitter: int = 0
     freeze_vision: bool = False

@@ -134,8 +134,10 @@ def build_datasets(
     }
 
 
-LOOK_WEIGHT, JITTER = 0.5, 8
-"""Of the look loss, and largest shift of a view, in a student of the embedded model."""
+MICRO: Mapping[str, Any] = {
+    "look_weight": 0.5, "freeze_vision": True, "jitter": 8, "lr_matrix": 0.01, "lr_rest": 1e-3,
+}  # fmt: skip
+"""How a student of the embedded model is trained, unless settings say otherwise."""
 
 
 def train_student(
@@ -161,9 +163,7 @@ def train_student(
             "view_pixels": family.view_pixels,
             "factor": family.factor,
             "suffix": family.suffix,
-            "look_weight": LOOK_WEIGHT if family.name == "micro" else 0.0,
-            "freeze_vision": family.name == "micro",
-            "jitter": JITTER if family.name == "micro" else 0,
+            **(MICRO if family.name == "micro" else {}),
             **settings,
         }
     )
