@@ -49,6 +49,15 @@ Db = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Model = Annotated[str, typer.Option(help="micro (embedded), hf:PATH (a checkpoint folder), or a name with --endpoint.")]
 Endpoint = Annotated[str | None, typer.Option(help="An OpenAI-compatible server, such as http://localhost:8000/v1.")]
+Arm = Annotated[
+    str,
+    typer.Option(
+        help="direct, direct-schema, direct-matched, tiles, no-image, region, region-lowres, oracle, agent, "
+        "agent-lowres, agent-random or agent-blind."
+    ),
+]
+MaxZooms = Annotated[int, typer.Option(min=0, help="How often the agent may look closer.")]
+Tools = Annotated[str, typer.Option(help="What the agent may use: zoom_in, and with commas rotate, view_whole.")]
 DEFAULT_DB = Path("zoomgap.db")
 
 
@@ -137,13 +146,18 @@ def bench_list(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
 @app.command("run")
 def run_command(
     bench: Annotated[str, typer.Option(help="A benchmark of the database (`zoomgap bench list`).")],
-    arm: Annotated[str, typer.Option(help="direct, no-image, region, region-lowres, agent or agent-lowres.")],
+    arm: Arm,
     model: Model = "micro",
     endpoint: Endpoint = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Samples under way at once.")] = 32,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
-    pixels: Annotated[int | None, typer.Option(min=1, help="Pixel budget of the full image; default by model.")] = None,
-    max_zooms: Annotated[int, typer.Option(min=0, help="How often the agent may look closer.")] = 3,
+    pixels: Annotated[
+        str | None, typer.Option(help="Pixel budget of the full image: a number, 2x, 4x or native; default by model.")
+    ] = None,
+    max_zooms: MaxZooms = 3,
+    tools: Tools = "zoom_in",
+    padding: Annotated[float, typer.Option(help="Share of a box's sides added on each side of a crop.")] = 0.0,
+    match: Annotated[str | None, typer.Option(help="Run whose image tokens direct-matched gets.")] = None,
     attempts: Annotated[int, typer.Option(min=1, help="Answers a sample, attempt k with seed + k.")] = 1,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of sampled answers.")] = 0,
@@ -161,6 +175,9 @@ def run_command(
         sampling=Sampling(temperature=temperature, seed=seed),
         pixels=pixels,
         max_zooms=max_zooms,
+        tools=tuple(tools.split(",")),
+        padding=padding,
+        match=match,
         attempts=attempts,
         concurrency=concurrency,
         limit=limit,
@@ -191,10 +208,11 @@ def ask(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     question: Annotated[str, typer.Argument(help="The question.")],
     choice: Annotated[list[str] | None, typer.Option(help="An answer to choose from; repeat it.")] = None,
-    arm: Annotated[str, typer.Option(help="agent, agent-lowres, direct or no-image.")] = "agent",
+    arm: Arm = "agent",
     model: Model = "micro",
     endpoint: Endpoint = None,
-    max_zooms: Annotated[int, typer.Option(min=0, help="How often the agent may look closer.")] = 3,
+    max_zooms: MaxZooms = 3,
+    tools: Tools = "zoom_in",
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -213,7 +231,7 @@ def ask(
             choice or [],
             arm,
             pipeline.ModelChoice(model=model, endpoint=endpoint),
-            pipeline.RunOptions(max_zooms=max_zooms),
+            pipeline.RunOptions(max_zooms=max_zooms, tools=tuple(tools.split(","))),
             None if as_json else step_line,
         )
     if as_json:

@@ -92,7 +92,8 @@ def step_line(step: Step) -> None:
     if step.observation is not None and step.box is not None:
         box = ", ".join(f"{value:.0f}" for value in step.box.as_list())
         size = f"{step.observation.width} x {step.observation.height}"
-        what = f"zoom into image {step.frame} at [{box}] px: {step.label or ''} -> {size}"
+        turned = f", turned by {step.turn}" if step.turn else ""
+        what = f"look at [{box}] px{turned}: {step.label or ''} -> {size}"
     print(f"{step.index}  {what}   ({clock}, {tokens})", flush=True)
 
 

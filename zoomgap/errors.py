@@ -30,6 +30,10 @@ class ModelError(ZoomgapError):
     """A model or endpoint gave no reply. Never counted as an answer."""
 
 
+class TooLongError(ModelError):
+    """A request has more tokens than the model takes."""
+
+
 class Interrupted(ZoomgapError):
     """The user pressed Ctrl-C: exit code 130."""
 

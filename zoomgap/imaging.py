@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import random
 import threading
 import warnings
 from collections import OrderedDict
@@ -20,6 +21,8 @@ from zoomgap.errors import ImageError, UsageError
 from zoomgap.records import Box, Size
 
 RESAMPLE = Image.Resampling.BICUBIC
+PLACES = 400
+"""How many places are tried for a box that is to lie elsewhere."""
 MAX_PIXELS = 200_000_000
 CACHED_PIXELS = 32_000_000
 """How many pixels of decoded images DecodedImages keeps: about 100 MB."""
@@ -206,13 +209,42 @@ def cut(image: Image.Image, box: Box, max_pixels: int, factor: int = 32) -> Imag
     return fit(crop, max_pixels, factor, min_pixels=max_pixels)
 
 
+def cut_size(box: Box, max_pixels: int, factor: int = 32) -> Size:
+    """Size of what cut() makes of a snapped box."""
+    return fit_size(Size(int(box.width), int(box.height)), max_pixels, factor, min_pixels=max_pixels)
+
+
+def turned(image: Image.Image, degrees: int) -> Image.Image:
+    """The image turned clockwise by 0, 90, 180 or 270 degrees."""
+    turns = (None, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90)
+    method = turns[degrees // 90 % 4]
+    return image if method is None else image.transpose(method)
+
+
+def elsewhere(box: Box, size: Size, avoid: Sequence[Box], seed: str) -> Box:
+    """A place for a snapped box in an image of `size` that touches none of `avoid`, or least of them where there is no
+    room (of PLACES random ones). The same seed gives the same place."""
+    width, height = int(box.width), int(box.height)
+    draw = random.Random(f"elsewhere {seed}")
+    best, touched = box, math.inf
+    for _ in range(PLACES):
+        x, y = draw.randint(0, size.width - width), draw.randint(0, size.height - height)
+        place = Box(x, y, x + width, y + height)
+        shared = sum(place.intersection(other) for other in avoid)
+        if shared < touched:
+            best, touched = place, shared
+        if not shared:
+            break
+    return best
+
+
 def cut_lowres(view: Image.Image, size: Size, box: Box, max_pixels: int, factor: int = 32) -> Image.Image:
     """What cut() shows, drawn from `view` only: the same size, without a new pixel.
 
     view: the whole original as fitted. size: of the original. box: pixels of the original.
     """
     box = snap(box, size)
-    fitted = fit_size(Size(int(box.width), int(box.height)), max_pixels, factor, min_pixels=max_pixels)
+    fitted = cut_size(box, max_pixels, factor)
     part = box.scaled(view.width / size.width, view.height / size.height).clamped(view.width, view.height)
     return view.resize(
         (fitted.width, fitted.height), RESAMPLE, box=(part.x1, part.y1, part.x2, part.y2), reducing_gap=None

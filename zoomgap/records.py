@@ -20,7 +20,10 @@ ImageReturn = Literal["user", "tool"]
 Convention = Literal["relative_1000", "relative_1", "absolute", "relative_1000_yx"]
 Verdict = Literal["correct", "incorrect", "unparsed", "error"]
 StopReason = Literal["answered", "budget", "repeated_box", "unparsable_call", "context", "endpoint_error", "cancelled"]
-Arm = Literal["direct", "no-image", "region", "region-lowres", "agent", "agent-lowres"]
+Arm = Literal[
+    "direct", "direct-schema", "direct-matched", "tiles", "no-image", "region", "region-lowres", "oracle", "agent",
+    "agent-lowres", "agent-random", "agent-blind",
+]  # fmt: skip
 Labels = Literal["agent", "self", "random-crop", "gold"]
 
 ARMS: tuple[str, ...] = get_args(Arm)
@@ -80,6 +83,13 @@ class Box:
         dx, dy = self.width * (factor - 1) / 2, self.height * (factor - 1) / 2
         return Box(self.x1 - dx, self.y1 - dy, self.x2 + dx, self.y2 + dy)
 
+    def turned(self, degrees: int, size: Size) -> Box:
+        """The box after its image of `size` has been turned clockwise by a multiple of 90 degrees."""
+        box = self
+        for _ in range(degrees // 90 % 4):
+            box, size = Box(size.height - box.y2, box.x1, size.height - box.y1, box.x2), size.turned(90)
+        return box
+
     def clamped(self, width: float, height: float) -> Box:
         """The part of the box inside an image of that size (may be empty)."""
         return Box(
@@ -123,27 +133,36 @@ class Size:
     def pixels(self) -> int:
         return self.width * self.height
 
+    def turned(self, degrees: int) -> Size:
+        """The size after a turn by a multiple of 90 degrees."""
+        return Size(self.height, self.width) if degrees // 90 % 2 else self
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One image as the model sees it, and the part of the original that it shows.
 
-    index: 0 is the whole image, k the k-th crop. size: as sent. box: pixels of the original.
+    index: 0 is the whole image, k the k-th image after it. size: as sent. box: pixels of the original. turn: by how
+    much the picture is turned clockwise, 0, 90, 180 or 270 degrees.
     """
 
     index: int
     size: Size
     box: Box
+    turn: int = 0
 
     def to_original(self, box: Box) -> Box:
         """A box in pixels of this frame as pixels of the original."""
-        sx, sy = self.box.width / self.size.width, self.box.height / self.size.height
+        box = box.turned(-self.turn, self.size)
+        upright = self.size.turned(self.turn)
+        sx, sy = self.box.width / upright.width, self.box.height / upright.height
         return box.scaled(sx, sy).shifted(self.box.x1, self.box.y1)
 
     def from_original(self, box: Box) -> Box:
         """A box in pixels of the original as pixels of this frame."""
-        sx, sy = self.size.width / self.box.width, self.size.height / self.box.height
-        return box.shifted(-self.box.x1, -self.box.y1).scaled(sx, sy)
+        upright = self.size.turned(self.turn)
+        sx, sy = upright.width / self.box.width, upright.height / self.box.height
+        return box.shifted(-self.box.x1, -self.box.y1).scaled(sx, sy).turned(self.turn, upright)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,15 +307,18 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One call of the model and what came of it.
+    """One reply of the model, or a further call in it, and what came of it.
 
-    box_written: the four numbers as the model wrote them, in `convention` and in frame `frame`. box: the crop that was
-    taken, pixels of the original. observation: the crop sent back. error: what went wrong, in words for the model or
-    the user.
+    call: 0 holds the reply and its first tool call; a reply of several calls goes on in the next steps with 1, 2 ...,
+    which share its request and have no usage or clocks. box_written: the four numbers as the model wrote them, in
+    `convention` and in frame `frame`. box: what the image sent back shows, pixels of the original; turn: by how much
+    it is turned clockwise, degrees. observation: the image sent back. error: what went wrong, in words for the model
+    or the user.
     """
 
     index: int
     request: Request
+    call: int = 0
     text: str = ""
     reasoning: str = ""
     tool_call: ToolCall | None = None
@@ -304,6 +326,7 @@ class Step:
     convention: Convention | None = None
     box_written: tuple[float, ...] | None = None
     box: Box | None = None
+    turn: int = 0
     label: str | None = None
     observation: Image | None = None
     usage: Usage = Usage()
@@ -330,11 +353,12 @@ class Trajectory:
 
     @property
     def turns(self) -> int:
-        return len(self.steps)
+        """Requests to the model."""
+        return sum(step.call == 0 for step in self.steps)
 
     @property
     def zooms(self) -> int:
-        return sum(step.observation is not None for step in self.steps)
+        return sum(step.box is not None for step in self.steps)
 
     def total(self, values: list[float | int | None]) -> float | int | None:
         """Sum of what is known; None where nothing is."""
@@ -368,7 +392,7 @@ class Trajectory:
     @property
     def pixels_sent(self) -> int:
         """Pixels of all images in all requests of the trajectory."""
-        parts = [part for s in self.steps for m in s.request.messages for part in m.content]
+        parts = [part for s in self.steps if s.call == 0 for m in s.request.messages for part in m.content]
         return sum(part.width * part.height for part in parts if isinstance(part, Image))
 
 
@@ -389,7 +413,9 @@ class RunSpec:
 
     view_pixels, crop_pixels: budgets in pixels of the full image and of a crop; factor: sides are its multiples.
     weights, dtype: sha256 and number format of an in-process model's weights, else None. prompts: sha256 of the
-    templates used; suffix: whether the answer-form sentence is added. attempts: answers a sample.
+    templates used; suffix: whether the answer-form sentence is added. attempts: answers a sample. tools: offered to an
+    agent; padding: share of a box's sides added on each side; renders_tools: whether the model's chat template shows
+    tools. match: run whose unique image tokens `direct-matched` gets.
     """
 
     benchmark: str
@@ -409,6 +435,10 @@ class RunSpec:
     suffix: bool = True
     dtype: str | None = None
     attempts: int = 1
+    tools: tuple[str, ...] = ("zoom_in",)
+    padding: float = 0.0
+    renders_tools: bool = True
+    match: str | None = None
 
     @property
     def id(self) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from zoomgap import imaging
 from zoomgap.agents import Settings, answer, check_arm
+from zoomgap.agents.arms import tiles
 from zoomgap.errors import ImageError, ModelError, UsageError
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Size, Text, Usage
@@ -14,13 +15,17 @@ from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Size, Text, U
 
 async def once(world, arm, reply="B", **settings):
     model = ScriptedModel([reply])
-    trajectory = await answer(arm, world.sample, world.context(model, **settings), run="r", attempt=0, invocation="i")
+    context = replace(world.context(model, **settings), budgets={world.sample.id: 4 * 65_536})
+    trajectory = await answer(arm, world.sample, context, run="r", attempt=0, invocation="i")
     return trajectory, model.history[0]
 
 
+def pictures(request) -> list[Image]:
+    return [part for part in request.messages[-1].content if isinstance(part, Image)]
+
+
 def picture(request) -> Image:
-    (part,) = (part for part in request.messages[-1].content if isinstance(part, Image))
-    return part
+    return pictures(request)[0]
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -29,20 +34,32 @@ async def test_every_arm_asks_the_same_text_and_stores_what_it_shows(world, arm)
     assert (trajectory.stop_reason, trajectory.text, trajectory.prompt_tokens) == ("answered", "B", 7)
     assert (trajectory.run, trajectory.sample, trajectory.invocation) == ("r", "s1", "i")
     assert request.messages[-1].content[-1] == Text("What letter is on the red star?\nA) E B) F C) H D) K")
-    assert bool(request.tools) == arm.startswith("agent")
-    shown = picture(request)
-    assert imaging.open_image(world.images[shown.sha256]).size == (shown.width, shown.height)
-    assert trajectory.pixels_sent == shown.width * shown.height
+    assert bool(request.tools) == (arm.startswith("agent") or arm == "direct-schema")
+    assert request.tool_choice == ("none" if arm == "direct-schema" else "auto")
+    shown = pictures(request)
+    assert len(shown) == {"oracle": 2, "tiles": 5}.get(arm, 1)
+    for part in shown:
+        assert imaging.open_image(world.images[part.sha256]).size == (part.width, part.height)
+    assert trajectory.pixels_sent == sum(part.width * part.height for part in shown)
 
 
 async def test_sizes_of_what_arms_show(world):
     sizes = {}
     for arm in ARMS:
-        shown = picture((await once(world, arm))[1])
-        sizes[arm] = Size(shown.width, shown.height)
+        sizes[arm] = [Size(shown.width, shown.height) for shown in pictures((await once(world, arm))[1])]
     view = imaging.fit_size(world.sample.size, 65_536, 32)
-    assert sizes["direct"] == sizes["no-image"] == sizes["agent"] == sizes["agent-lowres"] == view
-    assert sizes["region"] == sizes["region-lowres"] == Size(128, 128)
+    of_one_view = ("direct", "direct-schema", "no-image", "agent", "agent-lowres", "agent-random", "agent-blind")
+    assert all(sizes[arm] == [view] for arm in of_one_view)
+    assert sizes["region"] == sizes["region-lowres"] == [Size(128, 128)]
+    assert sizes["oracle"] == [view, Size(128, 128)]
+    assert sizes["tiles"] == [view, *[imaging.fit_size(Size(400, 300), 16_384, 32, 16_384)] * 4]
+    assert sizes["direct-matched"] == [imaging.fit_size(world.sample.size, 4 * 65_536, 32)]
+
+
+def test_tiles_cover_the_image_once():
+    parts = tiles(Size(801, 601), 3)
+    assert sum(part.area for part in parts) == 801 * 601
+    assert all(a.intersection(b) == 0 for a in parts for b in parts if a != b)
 
 
 async def test_no_image_is_flat_and_region_lowres_has_no_new_pixels(world):
@@ -59,12 +76,12 @@ async def test_direct_and_agent_start_from_the_same_bytes(world):
 
 async def test_regions_need_evidence(world):
     bare = replace(world.sample, evidence=())
-    for arm in ("region", "region-lowres"):
+    for arm in ("region", "region-lowres", "oracle"):
         with pytest.raises(UsageError, match="sample 's1'"):
             await answer(arm, bare, world.context(ScriptedModel([])), run="r", attempt=0, invocation="i")
     check_arm("direct", [bare])
-    with pytest.raises(UsageError, match="arm 'oracle' is not known"):
-        check_arm("oracle", [])
+    with pytest.raises(UsageError, match="arm 'psychic' is not known"):
+        check_arm("psychic", [])
 
 
 async def test_a_model_error_is_no_answer(world):

@@ -14,7 +14,7 @@ CALL = json.dumps({"name": "zoom_in", "arguments": ARGUMENTS})
 
 
 def read(text: str, *calls: ToolCall):
-    return parse(Reply(text=text, tool_calls=calls), "zoom_in")
+    return parse(Reply(text=text, tool_calls=calls), ("zoom_in", "rotate"))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,31 @@ def test_several_calls_in_one_reply():
         first, second = read(text).calls
         assert json.loads(first.arguments) == ARGUMENTS
         assert json.loads(second.arguments) == {"bbox_2d": [1, 2, 3, 4]}
+
+
+def test_a_list_of_calls_in_one_block():
+    other = {"name": "rotate", "arguments": {"degrees": 90}}
+    first, second = read(f"<tool_call>[{CALL}, {json.dumps(other)}]</tool_call>").calls
+    assert json.loads(first.arguments) == ARGUMENTS
+    assert (second.name, json.loads(second.arguments)) == ("rotate", {"degrees": 90})
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        CALL.replace('"', "'"),
+        CALL[:-1],
+        CALL[:-2],
+        CALL.replace("]", ",]"),
+        CALL.replace('"arguments"', "arguments"),
+        CALL + "\nI hope that helps.",
+        "{" + CALL + "}",
+    ],
+)
+def test_a_block_that_is_nearly_json_is_mended(block):
+    (call,) = read(f"<tool_call>{block}</tool_call>").calls
+    assert call.name == "zoom_in"
+    assert json.loads(call.arguments) == ARGUMENTS
 
 
 def test_native_calls_win_over_the_text_and_keep_their_ids():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import jinja2
 import pytest
@@ -10,12 +11,12 @@ from hypothesis import strategies as st
 
 from zoomgap import prompts
 from zoomgap.agents import answer
-from zoomgap.agents.graph import MAX_BAD_CALLS
+from zoomgap.agents.graph import MAX_BAD_CALLS, MAX_CALLS
 from zoomgap.distill.micro_model import CHAT_TEMPLATE
-from zoomgap.errors import ModelError
+from zoomgap.errors import ModelError, TooLongError
 from zoomgap.models.base import request_body
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import Box, Image, Reply, Request, Size, Text, ToolCall, Trajectory
+from zoomgap.records import Box, Image, Reply, Request, Size, Text, ToolCall, Trajectory, Usage
 
 BAD = "<tool_call>nothing</tool_call>"
 
@@ -130,16 +131,118 @@ async def test_a_bad_call_can_be_mended(world, call):
             assert isinstance(json.loads(past.arguments), dict)
 
 
-async def test_only_the_first_of_several_calls_is_carried_out(world):
-    calls = tuple(ToolCall(f"id{k}", "zoom_in", f'{{"bbox_2d": [{k}, 0, 900, 900]}}') for k in range(3))
-    trajectory, history = await zoom(world, [Reply(text="", tool_calls=calls), "B"])
-    assert trajectory.zooms == 1
-    assert trajectory.steps[0].tool_call == calls[0]
+def native(*boxes, **extra) -> Reply:
+    """One reply with a native call for each box."""
+    written = [json.dumps({"bbox_2d": box, **extra}) for box in boxes]
+    return Reply(text="", tool_calls=tuple(ToolCall(f"id{k}", "zoom_in", text) for k, text in enumerate(written)))
+
+
+CORNERS = [[0, 0, 400, 400], [600, 600, 1000, 1000], [0, 600, 400, 1000]]
+
+
+async def test_several_calls_of_one_reply_are_carried_out_and_each_is_answered(world):
+    reply = native(*CORNERS)
+    trajectory, history = await zoom(world, [replace(reply, usage=Usage(prompt_tokens=9)), "B"])
+    assert (trajectory.zooms, trajectory.turns, trajectory.prompt_tokens) == (3, 2, 9)
+    steps = trajectory.steps
+    assert [step.call for step in steps] == [0, 1, 2, 0]
+    assert [step.index for step in steps] == [0, 1, 2, 3]
+    assert [step.tool_call for step in steps[:3]] == list(reply.tool_calls)
+    assert [step.box for step in steps[:2]] == [Box(0, 0, 320, 240), Box(480, 360, 800, 600)]
     assistant, *answers, shown = history[-1].messages[1:]
-    assert assistant.tool_calls == calls
+    assert assistant.tool_calls == reply.tool_calls
     assert [message.tool_call_id for message in answers] == ["id0", "id1", "id2"]
-    assert [texts(message)[0] for message in answers] == ["image 1"] + ["Not carried out: one call at a time."] * 2
-    assert shown.role == "user"
+    assert [texts(message) for message in answers] == [["image 1"], ["image 2"], ["image 3"]]
+    assert [part for part in shown.content if isinstance(part, Image)] == [step.observation for step in steps[:3]]
+    assert texts(shown) == ["image 1", "image 2", "image 3"]
+    assert trajectory.pixels_sent == sum(
+        part.width * part.height for request in history for m in request.messages for part in m.content
+        if isinstance(part, Image)
+    )  # fmt: skip
+
+
+async def test_good_calls_are_carried_out_beside_bad_ones(world):
+    trajectory, history = await zoom(world, [native(CORNERS[0], [1, 2], CORNERS[0], CORNERS[1]), "B"], max_zooms=9)
+    assert [step.box is not None for step in trajectory.steps] == [True, False, False, True, False]
+    first, broken, again, last = (texts(message)[0] for message in history[-1].messages if message.role == "tool")
+    assert (first, last) == ("image 1", "image 2")
+    assert "four numbers" in broken
+    assert "image 1" in again
+
+
+async def test_calls_beyond_the_budget_are_told_so(world):
+    trajectory, history = await zoom(world, [native(*CORNERS), "B"], max_zooms=2)
+    assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 2)
+    assert "all 2 zooms are used up" in texts([m for m in history[-1].messages if m.role == "tool"][-1])[0]
+    trajectory, history = await zoom(world, [native(*CORNERS), native(CORNERS[2]), "B"], max_zooms=2)
+    assert (trajectory.stop_reason, trajectory.zooms, history[-1].tool_choice) == ("budget", 2, "none")
+
+
+async def test_only_so_many_calls_of_a_reply_are_looked_at(world):
+    boxes = [[10 * k, 10 * k, 10 * k + 100, 10 * k + 300] for k in range(MAX_CALLS + 2)]
+    trajectory, history = await zoom(world, [native(*boxes), "B"], max_zooms=99)
+    assert trajectory.zooms == MAX_CALLS
+    answers = [texts(message)[0] for message in history[-1].messages if message.role == "tool"]
+    assert len(answers) == len(boxes)
+    assert answers[-2:] == [f"Not carried out: at most {MAX_CALLS} calls at a time."] * 2
+
+
+async def test_a_turned_picture_and_boxes_in_it(world):
+    names = ("zoom_in", "rotate", "view_whole")
+    turn = ToolCall("a", "rotate", '{"degrees": 90, "image": 0}')
+    inside = ToolCall("b", "zoom_in", '{"bbox_2d": [0, 0, 500, 250]}')
+    whole = ToolCall("c", "view_whole", "{}")
+    script = [Reply(text="", tool_calls=(one,)) for one in (turn, inside, whole)]
+    trajectory, history = await zoom(world, [*script, "B"], tools=names)
+    assert [schema["function"]["name"] for schema in history[0].tools] == list(names)
+    turned, cut, again, _ = trajectory.steps
+    view = history[0].messages[-1].content[0]
+    assert (turned.box, turned.turn) == (Box(0, 0, 800, 600), 90)
+    assert (turned.observation.width, turned.observation.height) == (view.height, view.width)
+    # The upper left of the turned picture is the lower left of the original.
+    assert (cut.box, cut.turn, cut.frame) == (Box(0, 300, 200, 600), 90, 1)
+    assert (again.box, again.turn, again.observation) == (Box(0, 0, 800, 600), 0, view)
+
+
+async def test_the_control_without_pictures_has_the_same_text(world, call):
+    script = [call(0, 0, 500, 500), call(0, 0, 500, 500), "B"]
+    told = {}
+    for arm in ("agent", "agent-blind", "agent-random"):
+        trajectory, history = await zoom(world, script, arm)
+        assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 2)
+        told[arm] = [[texts(message) for message in request.messages] for request in history]
+        shown = [part for m in history[-1].messages for part in m.content if isinstance(part, Image)]
+        assert len(shown) == (1 if arm == "agent-blind" else 3)
+    assert told["agent"] == told["agent-blind"] == told["agent-random"]
+
+
+async def test_the_random_control_shows_places_away_from_the_box_and_the_evidence(world, call):
+    script = [call(500, 500, 600, 600), "B"]
+    (step, _), (again, _) = [(await zoom(world, script, "agent-random"))[0].steps for _ in range(2)]
+    asked = Box(400, 300, 480, 360)
+    assert (step.box.width, step.box.height) == (asked.width, asked.height)
+    assert step.box.intersection(asked) == step.box.intersection(world.sample.evidence[0]) == 0
+    assert step.box == again.box
+
+
+async def test_a_conversation_that_is_too_long_loses_its_oldest_crop(world, call):
+    long = TooLongError("the prompt has 9000 tokens")
+    script = [call(0, 0, 500, 500), call(0, 0, 400, 400), long, "B"]
+    trajectory, history = await zoom(world, script)
+    assert (trajectory.stop_reason, trajectory.text) == ("answered", "B")
+    assert [step.error for step in trajectory.steps] == [None, None, str(long), None]
+    before, after = (
+        [part for message in request.messages for part in message.content if isinstance(part, Image)]
+        for request in history[-2:]
+    )
+    assert after == [before[0], before[2]]
+    assert "left out" in str(history[-1].messages)
+
+
+async def test_a_question_that_is_too_long_by_itself_ends_there(world):
+    trajectory, _ = await zoom(world, [TooLongError("the prompt has 9000 tokens")])
+    assert (trajectory.stop_reason, trajectory.text) == ("context", "")
+    assert trajectory.error == "the prompt has 9000 tokens"
 
 
 async def test_calls_without_an_id_get_unlike_ones(world, call):

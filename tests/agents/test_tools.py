@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from zoomgap import imaging
-from zoomgap.agents import tools
+from zoomgap.agents import Settings, tools
 from zoomgap.records import Box, Convention, Frame, Size, ToolCall
 
 WHOLE = Frame(0, Size(256, 192), Box(0, 0, 800, 600))
@@ -31,7 +31,7 @@ def written_as(box: Box, frame: Frame, convention: Convention) -> list[float]:
 def carry_out(arguments: object, convention: Convention = "relative_1000") -> Box:
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
     call = tools.read_call(ToolCall("", "zoom_in", text), (WHOLE, CROP), convention)
-    return tools.place(call.written, (WHOLE, CROP)[call.frame], SIZE, convention)
+    return tools.part(call, (WHOLE, CROP)[call.frame], SIZE, Settings(convention=convention)).box
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,50 @@ def test_conventions(convention, written):
     assert tools.place(written, WHOLE, SIZE, convention) == Box(200, 300, 400, 450)
 
 
+def test_more_tools_are_told_and_offered_where_the_run_has_them():
+    names = ("zoom_in", "rotate", "view_whole")
+    told = tools.system_text(Settings(tools=names))
+    assert all(name in told for name in names)
+    assert [schema["function"]["name"] for schema in tools.offered(names)] == list(names)
+
+
+def asked(name, **arguments):
+    return tools.read_call(ToolCall("", name, json.dumps(arguments)), (WHOLE, CROP), "relative_1000", tools.NAMES)
+
+
+def test_rotate_turns_what_was_shown_further():
+    turned = Frame(1, Size(96, 128), CROP.box, 90)
+    assert tools.part(asked("rotate", degrees=90, image=0), WHOLE, SIZE, Settings()) == tools.Part(WHOLE.box, 90)
+    assert tools.part(asked("rotate", degrees=270), turned, SIZE, Settings()) == tools.Part(CROP.box, 0)
+
+
+def test_view_whole_is_the_original_upright():
+    assert tools.part(asked("view_whole"), WHOLE, SIZE, Settings()) == tools.Part(Box(0, 0, 800, 600))
+
+
+@pytest.mark.parametrize("degrees", [0, 45, -90, "90", True, None, math.nan])
+def test_only_quarter_turns(degrees):
+    with pytest.raises(tools.BadCall, match="90, 180 or 270"):
+        asked("rotate", degrees=degrees)
+
+
+def test_tools_that_are_not_offered_are_unknown():
+    with pytest.raises(tools.BadCall, match="no tool rotate: use zoom_in"):
+        tools.read_call(ToolCall("", "rotate", '{"degrees": 90}'), (WHOLE,), "relative_1000")
+
+
+def test_padding_grows_a_box_within_the_image():
+    place = [250, 500, 500, 750]
+    assert tools.place(place, WHOLE, SIZE, "relative_1000", padding=0.1) == Box(180, 285, 420, 465)
+    assert tools.place([0, 0, 500, 500], WHOLE, SIZE, "relative_1000", padding=0.1) == Box(0, 0, 440, 330)
+
+
+def test_a_sliver_is_refused():
+    wide = Frame(0, Size(1024, 32), Box(0, 0, 8000, 250))
+    with pytest.raises(tools.BadCall, match="200 times"):
+        tools.place([0, 500, 1000, 501], wide, Size(8000, 250), "relative_1000")
+
+
 def test_absolute_pixels_are_those_of_the_image_as_received():
     received = Size(512, 384)
     assert tools.place([128, 192, 256, 288], WHOLE, SIZE, "absolute", received) == Box(200, 300, 400, 450)
@@ -131,9 +175,11 @@ def test_absolute_pixels_are_those_of_the_image_as_received():
 
 
 def test_the_model_is_told_its_own_convention():
-    assert "y1, x1, y2, x2 from 0 to 1000" in tools.system_text("relative_1000_yx", 3)
-    assert "at most 2 times" in tools.system_text("relative_1", 2)
-    example = tools.system_text("relative_1", 2).split("<tool_call>")[1].split("</tool_call>")[0]
+    assert "y1, x1, y2, x2 from 0 to 1000" in tools.system_text(Settings(convention="relative_1000_yx"))
+    told = tools.system_text(Settings(convention="relative_1", max_zooms=2))
+    assert "at most 2 times" in told
+    assert "rotate" not in told
+    example = told.split("<tool_call>")[1].split("</tool_call>")[0]
     assert json.loads(example)["arguments"]["bbox_2d"] == [0.25, 0.5, 0.5, 0.75]
 
 

@@ -1,7 +1,10 @@
 import pytest
 
+from zoomgap import imaging
 from zoomgap.errors import UsageError
-from zoomgap.pipeline import chance, make_micro
+from zoomgap.pipeline import ModelChoice, RunOptions, chance, make_micro, run
+from zoomgap.pipeline.arms import NATIVE_PIXELS, pixels_of
+from zoomgap.records import Image
 from zoomgap.storage import Store
 
 
@@ -33,3 +36,51 @@ def test_training_scenes_can_have_evidence_of_chosen_sizes(tmp_path):
         for seed, evidence, rule in ((8_000_000, (20, 24), "for training"), (4_000_000, (24, 20), "smaller first")):
             with pytest.raises(UsageError, match=rule):
                 make_micro(store, 2, seed, evidence=evidence)
+
+
+@pytest.mark.parametrize(
+    ("given", "pixels"),
+    [(None, 1000), (4096, 4096), ("4096", 4096), ("2x", 2000), ("1.5x", 1500), ("native", NATIVE_PIXELS)],
+)
+def test_pixel_budgets(given, pixels):
+    assert pixels_of(given, 1000) == pixels
+
+
+@pytest.mark.parametrize("given", ["", "0", "-3", "x", "0x", "many", "9999999999", "1e4"])
+def test_what_is_no_pixel_budget(given):
+    with pytest.raises(UsageError, match="4x or native"):
+        pixels_of(given, 1000)
+
+
+def test_direct_matched_spends_what_the_other_run_spent(tmp_path):
+    with Store.open(tmp_path / "z.db") as store:
+        bench = make_micro(store, 3, 8_000_000).name
+        oracle = run(store, bench, "oracle", ModelChoice(), RunOptions())
+        with pytest.raises(UsageError, match="--match RUN"):
+            run(store, bench, "direct-matched", ModelChoice(), RunOptions())
+        with pytest.raises(UsageError, match="--match RUN"):
+            run(store, bench, "direct", ModelChoice(), RunOptions(match=oracle.run))
+        matched = run(store, bench, "direct-matched", ModelChoice(), RunOptions(match=oracle.run[:6]))
+        assert store.run(matched.run).match == oracle.run
+        for first, second in zip(store.trajectory_ids(oracle.run), store.trajectory_ids(matched.run), strict=True):
+            spent, got = store.trajectory(first), store.trajectory(second)
+            sample = store.sample(bench, got.sample)
+            budget = spent.image_tokens * 32 * 32
+            (shown,) = (part for part in got.steps[0].request.messages[0].content if isinstance(part, Image))
+            assert spent.sample == got.sample
+            assert imaging.fit_size(sample.size, budget) == imaging.Size(shown.width, shown.height)
+        fewer = run(store, bench, "oracle", ModelChoice(), RunOptions(pixels="2x", limit=1))
+        with pytest.raises(UsageError, match="2 in all"):
+            run(store, bench, "direct-matched", ModelChoice(), RunOptions(match=fewer.run))
+
+
+def test_an_agent_has_known_tools_and_a_sane_padding(tmp_path):
+    with Store.open(tmp_path / "z.db") as store:
+        bench = make_micro(store, 1, 8_000_000).name
+        for options, rule in (
+            (RunOptions(tools=("zoom_in", "fly")), "'fly' is not known"),
+            (RunOptions(tools=("rotate",)), "without zoom_in"),
+            (RunOptions(padding=1.5), "from 0 to 1"),
+        ):
+            with pytest.raises(UsageError, match=rule):
+                run(store, bench, "agent", ModelChoice(), options)

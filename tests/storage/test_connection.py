@@ -15,7 +15,8 @@ from sqlite_utils import Database, Migrations
 
 from zoomgap.errors import StoreError
 from zoomgap.storage import Store, connection
-from zoomgap.storage.migrations import m001_records
+from zoomgap.storage.migrations import COLUMNS_2, m001_records, m002_calls
+from zoomgap.storage.views import VIEWS_1
 
 WRITER = """
 import os, pickle, signal, sys
@@ -148,10 +149,11 @@ def test_locked_database(shelf, monkeypatch: pytest.MonkeyPatch) -> None:
 def next_version() -> Migrations:
     """The schema as a later version of this code would have it."""
     later = Migrations("zoomgap")
-    later()(m001_records)
+    for known in (m001_records, m002_calls):
+        later()(known)
 
     @later()
-    def m002_notes(database: Database) -> None:
+    def m098_notes(database: Database) -> None:
         database.conn.execute("ALTER TABLE runs ADD COLUMN note TEXT")
 
     return later
@@ -168,16 +170,34 @@ def test_migration_keeps_records_and_makes_a_backup(
         assert store.trajectory(id) == shelf.trajectory()
         assert "note" in store.database["runs"].columns_dict
     monkeypatch.undo()
-    assert "was written by a newer zoomgap (m002_notes)" in refused(path)
-    with Store.open(path.with_name("zoomgap.db.before-m002_notes"), readonly=True) as backup:
+    assert "was written by a newer zoomgap (m098_notes)" in refused(path)
+    with Store.open(path.with_name("zoomgap.db.before-m098_notes"), readonly=True) as backup:
         assert backup.trajectory(id) == shelf.trajectory()
+
+
+def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
+    path = shelf.store.path
+    id = shelf.store.add_trajectory(shelf.trajectory(), shelf.grade())
+    connection = shelf.store.database.conn
+    connection.execute("DROP VIEW v_steps")
+    for statement in COLUMNS_2:
+        _, _, table, _, _, column, *_ = statement.split()
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    connection.execute(next(view for view in VIEWS_1 if view.startswith("CREATE VIEW v_steps ")))
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'm002_calls'")
+    shelf.store.close()
+    with Store.open(path) as store:
+        assert store.trajectory(id) == shelf.trajectory()
+        assert store.run(shelf.spec.id) == shelf.spec
+        assert store.verify() == []
+        assert [row["call"] for row in store.database["v_steps"].rows] == [0, 0]
 
 
 def test_a_migration_that_fails_changes_nothing(
     shelf, next_version: Migrations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @next_version()
-    def m003_broken(database: Database) -> None:
+    def m099_broken(database: Database) -> None:
         database.conn.execute("DELETE FROM invocations")
         database.conn.execute("no SQL at all")
 

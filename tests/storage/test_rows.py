@@ -91,6 +91,8 @@ def steps(draw: st.DrawFn, index: int, crop: Image) -> Step:
         confidence=draw(st.none() | st.floats(0, 1)),
         finish_reason=draw(st.none() | text),
         error=draw(st.none() | text),
+        call=draw(st.integers(0, 7)),
+        turn=draw(st.sampled_from([0, 90, 180, 270])),
     )  # fmt: skip
 
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import pairwise
 
 from zoomgap import imaging, prompts
+from zoomgap.agents import conversation, tools
 from zoomgap.agents.context import Context
 from zoomgap.agents.graph import Outcome, look_and_answer
+from zoomgap.agents.sight import Crops
 from zoomgap.errors import UsageError
-from zoomgap.records import ARMS, Arm, Image, Message, Request, Sample, Text, Trajectory
+from zoomgap.records import ARMS, Arm, Box, Image, Message, Request, Sample, Size, Text, Trajectory
 
-NEED_EVIDENCE: tuple[Arm, ...] = ("region", "region-lowres")
+NEED_EVIDENCE: tuple[Arm, ...] = ("region", "region-lowres", "oracle")
+CROPS: Mapping[Arm, Crops] = {
+    "agent": "full", "agent-lowres": "lowres", "agent-random": "random", "agent-blind": "blind",
+}  # fmt: skip
+"""What the agents are shown of the parts that they ask for."""
+TILES = 2
+"""Tiles of the arm `tiles` along each side."""
 
 
 def check_arm(arm: str, samples: Iterable[Sample]) -> None:
@@ -38,10 +48,11 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
     question = prompts.question(
         sample.question, choices=sample.choices, answer_kind=sample.answer_kind, suffix=context.settings.suffix
     )
-    if arm in ("agent", "agent-lowres"):
-        outcome = await look_and_answer(sample, question, context, lowres=arm == "agent-lowres")
+    if arm in CROPS:
+        outcome = await look_and_answer(sample, question, context, crops=CROPS[arm])
     else:
-        outcome = await _answer_at_once(await _picture(arm, sample, context), question, context)
+        pictures = await _pictures(arm, sample, context)
+        outcome = await _answer_at_once(pictures, question, context, schema=arm == "direct-schema")
     return Trajectory(
         run=run,
         sample=sample.id,
@@ -55,33 +66,56 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
     )
 
 
-async def _answer_at_once(picture: Image, question: str, context: Context) -> Outcome:
-    """One request: the picture, then the question."""
-    request = Request(
-        messages=(Message(role="user", content=(picture, Text(question))),),
-        sampling=context.settings.sampling,
-        logprobs=context.settings.logprobs,
-    )
-    step, reply = await context.ask(request, 0)
+async def _answer_at_once(pictures: list[Image], question: str, context: Context, *, schema: bool) -> Outcome:
+    """One request: the pictures, then the question. schema: the agent's tools are shown, calling them is forbidden."""
+    settings = context.settings
+    asked = Message(role="user", content=(*pictures, Text(question)))
+    request = Request(messages=(asked,), sampling=settings.sampling, logprobs=settings.logprobs)
+    if schema:
+        offered = tools.offered(settings.tools) if settings.renders_tools else ()
+        messages = (*conversation.system(settings), asked)
+        request = replace(request, messages=messages, tools=offered, tool_choice="none")
+    step, reply, _ = await context.ask(request, 0)
     context.done(step)
     if reply is None:
         return Outcome("endpoint_error", "", (step,), step.error)
     return Outcome("context" if reply.finish_reason == "length" else "answered", reply.text, (step,))
 
 
-async def _picture(arm: Arm, sample: Sample, context: Context) -> Image:
+async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:
     """What an arm of one request shows, stored."""
     settings, size = context.settings, sample.size
-    if arm == "direct":
-        return await context.show_view(sample.image)
     if arm == "no-image":
-        return await context.show(lambda: imaging.grey(imaging.fit_size(size, settings.view_pixels, settings.factor)))
-    box = imaging.region_box(sample.evidence, size)
+        fitted = imaging.fit_size(size, settings.view_pixels, settings.factor)
+        return [await context.show(lambda: imaging.grey(fitted))]
+    if arm == "direct-matched":
+        return [await context.show_view(sample.image, context.budgets[sample.id])]
     if arm == "region":
-        return await context.show(
-            lambda: imaging.cut(context.open(sample.image), box, settings.crop_pixels, settings.factor)
-        )
+        return [await _cut(imaging.region_box(sample.evidence, size), sample, context)]
     view = await context.show_view(sample.image)
+    if arm == "region-lowres":
+        box = imaging.region_box(sample.evidence, size)
+        return [
+            await context.show(
+                lambda: imaging.cut_lowres(context.open(view.sha256), size, box, settings.crop_pixels, settings.factor)
+            )
+        ]
+    if arm == "oracle":
+        return [view, await _cut(imaging.region_box(sample.evidence, size), sample, context)]
+    if arm == "tiles":
+        return [view, *[await _cut(box, sample, context) for box in tiles(size)]]
+    return [view]
+
+
+async def _cut(box: Box, sample: Sample, context: Context) -> Image:
+    settings = context.settings
     return await context.show(
-        lambda: imaging.cut_lowres(context.open(view.sha256), size, box, settings.crop_pixels, settings.factor)
+        lambda: imaging.cut(context.open(sample.image), box, settings.crop_pixels, settings.factor)
     )
+
+
+def tiles(size: Size, side: int = TILES) -> list[Box]:
+    """An image of `size` in side x side parts of whole pixels, row by row."""
+    columns = [round(size.width * k / side) for k in range(side + 1)]
+    rows = [round(size.height * k / side) for k in range(side + 1)]
+    return [Box(x1, y1, x2, y2) for y1, y2 in pairwise(rows) for x1, x2 in pairwise(columns)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 import PIL.Image
 
 from zoomgap import imaging
 from zoomgap.agents.dialects import storable
-from zoomgap.errors import ModelError
+from zoomgap.errors import ModelError, TooLongError
 from zoomgap.models.base import LoadImage, VisionModel
 from zoomgap.records import Convention, Image, ImageInfo, ImageReturn, Reply, Request, RunSpec, Sampling, Size, Step
 
@@ -33,41 +33,43 @@ class Settings:
     image_return: ImageReturn = "user"
     convention: Convention = "relative_1000"
     suffix: bool = True
+    tools: tuple[str, ...] = ("zoom_in",)
+    padding: float = 0.0
+    renders_tools: bool = True
     sampling: Sampling = field(default_factory=Sampling)
     logprobs: int | None = None
 
     @classmethod
     def of(cls, spec: RunSpec) -> Settings:
         """Log-probabilities are asked of in-process models only: over a wire many servers refuse them."""
-        return cls(
-            view_pixels=spec.view_pixels,
-            crop_pixels=spec.crop_pixels,
-            factor=spec.factor,
-            max_zooms=spec.max_zooms,
-            image_return=spec.image_return,
-            convention=spec.convention,
-            suffix=spec.suffix,
-            sampling=spec.sampling,
-            logprobs=0 if spec.weights is not None else None,
-        )
+        shared = {part.name: getattr(spec, part.name) for part in fields(cls) if part.name != "logprobs"}
+        return cls(**shared, logprobs=0 if spec.weights is not None else None)
 
 
 class Asked(NamedTuple):
-    """A step whose request was sent, and the reply; None when there was none (the step holds the error)."""
+    """A step whose request was sent, and the reply; None when there was none (the step holds the error).
+
+    too_long: the model takes no conversation of that length.
+    """
 
     step: Step
     reply: Reply | None
+    too_long: bool = False
 
 
 @dataclass(slots=True)
 class Context:
-    """One run's model, images and settings, shared by all its trajectories. on_step: called as each step ends."""
+    """One run's model, images and settings, shared by all its trajectories.
+
+    budgets: pixels of the full image by sample, for `direct-matched`. on_step: called as each step ends.
+    """
 
     model: VisionModel
     load_image: LoadImage
     save_image: SaveImage
     settings: Settings
     decoded: imaging.DecodedImages = field(default_factory=imaging.DecodedImages)
+    budgets: Mapping[str, int] = field(default_factory=dict)
     on_step: Callable[[Step], None] | None = None
 
     def done(self, step: Step) -> Step:
@@ -95,17 +97,17 @@ class Context:
         info = await asyncio.to_thread(stored)
         return Image(info.sha256, info.width, info.height)
 
-    async def show_view(self, original: str) -> Image:
-        """The whole original within the view budget."""
-        settings = self.settings
-        return await self.show(lambda: imaging.fit(self.open(original), settings.view_pixels, settings.factor))
+    async def show_view(self, original: str, budget: int | None = None) -> Image:
+        """The whole original within the view budget, or within another."""
+        pixels, factor = budget or self.settings.view_pixels, self.settings.factor
+        return await self.show(lambda: imaging.fit(self.open(original), pixels, factor))
 
     async def ask(self, request: Request, index: int) -> Asked:
         """Send a request as step `index`. A ModelError becomes the step's error."""
         try:
             reply = await self.model.reply(request)
         except ModelError as error:
-            return Asked(Step(index=index, request=request, error=str(error)), None)
+            return Asked(Step(index=index, request=request, error=str(error)), None, isinstance(error, TooLongError))
         reply = replace(reply, text=storable(reply.text), reasoning=storable(reply.reasoning))
         step = Step(
             index=index,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,9 +71,11 @@ async def run_arm(
     concurrency: int = 8,
     progress: Callable[[Progress], None] | None = None,
     limit: int | None = None,
+    budgets: Mapping[str, int] | None = None,
 ) -> RunSummary:
     """Answer the first `limit` samples, `spec.attempts` times each, leaving out what is stored already.
 
+    budgets: pixels of the full image by sample, for `direct-matched`.
     Order: attempt by attempt, samples as given. Each answer is stored in one transaction when it is done, so an
     interruption loses only those under way; the same call goes on. Raises UsageError for an arm that does not fit,
     ModelError after 20 errors in a row. The model is left open.
@@ -86,7 +88,9 @@ async def run_arm(
     keys = [Key(sample, attempt) for attempt in range(spec.attempts) for sample in samples]
     done = store.done(run)
     pending = [key for key in keys if key.name not in done]
-    seconds = await _Invocation(spec, run, store, model, len(keys), pending, progress).work(concurrency)
+    invocation = _Invocation(spec, run, store, model, len(keys), pending, progress)
+    invocation.context.budgets = budgets or {}
+    seconds = await invocation.work(concurrency)
     return _summary(run, keys, store, seconds, resumed=len(keys) - len(pending))
 
 

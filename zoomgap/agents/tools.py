@@ -1,16 +1,20 @@
-"""The tool `zoom_in`: what a call asks for, and which pixels of the original that is."""
+"""The agent's tools: what a call asks for, and which part of the original that is.
+
+`zoom_in` is always offered. `rotate` turns an image that was shown, `view_whole` shows the first one again: both take
+the place of a zoom.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from zoomgap import imaging, prompts
+from zoomgap.agents.context import Settings
 from zoomgap.agents.dialects import json_object, storable
 from zoomgap.records import Box, Convention, Frame, Size, ToolCall
 
-ZOOM_IN = prompts.tool("zoom_in")
-NAME: str = ZOOM_IN["function"]["name"]
+NAMES = ("zoom_in", "rotate", "view_whole")
 MIN_SIDE = 32
 """Shortest side of a crop in pixels of the original (the whole image where that is smaller)."""
 
@@ -21,42 +25,83 @@ class BadCall(ValueError):
     """A call that cannot be carried out; its text is the sentence for the model."""
 
 
-class ZoomCall(NamedTuple):
-    """A call that could be read. frame: index of the image to cut from; written: the four numbers as they stand."""
+class Asked(NamedTuple):
+    """A call that could be read. frame: index of the image that it is about; written: the four numbers of a zoom as
+    they stand; turn: clockwise, degrees."""
 
+    tool: str
     frame: int
-    written: tuple[float, ...]
-    label: str | None
+    written: tuple[float, ...] | None = None
+    label: str | None = None
+    turn: int = 0
 
 
-def read_call(call: ToolCall, frames: Sequence[Frame], convention: Convention) -> ZoomCall:
-    """What a call asks for. Raises BadCall: wrong tool, no JSON object, no such image, not four finite numbers."""
-    if call.name != NAME:
-        raise BadCall(prompts.render("bad_tool", name=call.name[:40]))
+class Part(NamedTuple):
+    """What is to be shown: whole pixels of the original, turned clockwise by so many degrees."""
+
+    box: Box
+    turn: int = 0
+
+
+def offered(names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+    """The schemas of the tools in the OpenAI form."""
+    return tuple(prompts.tool(name) for name in names)
+
+
+def read_call(
+    call: ToolCall, frames: Sequence[Frame], convention: Convention, names: Sequence[str] = NAMES[:1]
+) -> Asked:
+    """What a call asks for. Raises BadCall: wrong tool, no JSON object, no such image, not four finite numbers, no
+    quarter turn."""
+    if call.name not in names:
+        raise BadCall(prompts.render("bad_tool", name=call.name[:40], names=", ".join(names)))
     arguments = json_object(call.arguments)
     if arguments is None:
-        raise BadCall(prompts.render("bad_json"))
+        raise BadCall(prompts.render("bad_json", name=call.name))
+    if call.name == "view_whole":
+        return Asked(call.name, 0)
     latest = frames[-1].index
     image = arguments.get("image")
     if image is None:
         image = latest
     if type(image) is not int or not 0 <= image <= latest:
         raise BadCall(prompts.render("bad_image", image=storable(str(image))[:40], latest=latest))
+    if call.name == "rotate":
+        degrees = arguments.get("degrees")
+        if degrees not in (90, 180, 270) or isinstance(degrees, bool):
+            raise BadCall(prompts.render("bad_turn", degrees=storable(str(degrees))[:40]))
+        return Asked(call.name, image, turn=int(degrees))
     written = _numbers(arguments.get("bbox_2d"))
     if written is None:
         raise BadCall(prompts.render("bad_box", coordinates=coordinates(convention)))
     label = arguments.get("label")
-    return ZoomCall(image, written, storable(label) if isinstance(label, str) else None)
+    return Asked(call.name, image, written, storable(label) if isinstance(label, str) else None)
+
+
+def part(asked: Asked, frame: Frame, size: Size, settings: Settings, received: Size | None = None) -> Part:
+    """What a call about `frame` is to be shown of an original of `size`. received: as for place()."""
+    if asked.tool == "view_whole":
+        return Part(Box(0, 0, size.width, size.height))
+    if asked.written is None:
+        return Part(frame.box, (frame.turn + asked.turn) % 360)
+    box = place(asked.written, frame, size, settings.convention, received, settings.padding)
+    return Part(box, frame.turn)
 
 
 def place(
-    written: Sequence[float], frame: Frame, size: Size, convention: Convention, received: Size | None = None
+    written: Sequence[float],
+    frame: Frame,
+    size: Size,
+    convention: Convention,
+    received: Size | None = None,
+    padding: float = 0.0,
 ) -> Box:
     """The crop that a box of `frame` stands for: whole pixels of the original, whose size is `size`.
 
     written: four finite numbers in `convention`. received: size of the frame's image as the model got it, where that
-    is known and differs from what was sent; absolute pixels are counted in it. The box is clamped to the frame, then
-    snapped to at least MIN_SIDE pixels a side. Raises BadCall when it is empty, turned around or outside.
+    is known and differs from what was sent; absolute pixels are counted in it. The box is clamped to the frame, grows
+    by `padding` of its sides on each side, then is snapped to at least MIN_SIDE pixels a side. Raises BadCall when it
+    is empty, turned around, outside, or over imaging.MAX_ASPECT times as long as wide.
     """
     rule = coordinates(convention)
     shown = [round(value, 3) for value in written]
@@ -72,7 +117,9 @@ def place(
     exact = Box(*(round(value, 6) for value in frame.to_original(inside).as_list()))
     if exact.area <= 0:
         raise BadCall(prompts.render("bad_empty", box=shown, coordinates=rule))
-    return imaging.snap(exact, size, MIN_SIDE)
+    if max(exact.width, exact.height) > imaging.MAX_ASPECT * max(1.0, min(exact.width, exact.height)):
+        raise BadCall(prompts.render("bad_shape", box=shown, most=imaging.MAX_ASPECT))
+    return imaging.snap(exact.grown(1 + 2 * padding).clamped(size.width, size.height), size, MIN_SIDE)
 
 
 def to_frame(written: Sequence[float], frame: Frame, convention: Convention, received: Size | None = None) -> Box:
@@ -91,10 +138,12 @@ def coordinates(convention: Convention) -> str:
     return prompts.render(f"coordinates_{convention}")
 
 
-def system_text(convention: Convention, max_zooms: int) -> str:
-    """What a model that was not trained for the tool has to be told about it."""
-    example = [0.25, 0.5, 0.5, 0.75] if convention == "relative_1" else [250, 500, 500, 750]
-    return prompts.render("system_agent", coordinates=coordinates(convention), max_zooms=max_zooms, example=example)
+def system_text(settings: Settings) -> str:
+    """What a model that was not trained for the tools has to be told about them."""
+    example = [0.25, 0.5, 0.5, 0.75] if settings.convention == "relative_1" else [250, 500, 500, 750]
+    rules = {"coordinates": coordinates(settings.convention), "max_zooms": settings.max_zooms, "example": example}
+    more = [prompts.render(f"system_{name}") for name in settings.tools if name != NAMES[0]]
+    return " ".join([prompts.render("system_agent", **rules), *more])
 
 
 def _numbers(value: object) -> tuple[float, ...] | None:

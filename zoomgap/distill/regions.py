@@ -65,9 +65,11 @@ def propose(traced: Iterable[Traced], config: RegionConfig | None = None) -> Reg
 
 
 def region_of(item: Traced) -> Region | None:
-    """The last crop that the agent was shown, or None when it never zoomed."""
+    """The last crop that the agent was shown, or None when it never zoomed.
+
+    A picture that was turned, or the whole image again, is no crop of a place."""
     sample = item.sample
-    zooms = [step for step in item.trajectory.steps if step.observation is not None and step.box is not None]
+    zooms = [step for step in item.trajectory.steps if step.observation is not None and step.box_written is not None]
     if not zooms:
         return None
     step = zooms[-1]

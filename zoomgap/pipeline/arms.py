@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from zoomgap import imaging, prompts
-from zoomgap.agents import Context, Progress, RunSummary, Settings, answer, new_invocation, run_arm
+from zoomgap.agents import (
+    NEED_EVIDENCE,
+    TOOLS,
+    Context,
+    Progress,
+    RunSummary,
+    Settings,
+    answer,
+    new_invocation,
+    run_arm,
+)
 from zoomgap.benchmarks import micro
 from zoomgap.errors import UsageError
 from zoomgap.models.base import VisionModel
@@ -19,6 +30,7 @@ from zoomgap.pipeline.reports import chance, run_data
 from zoomgap.records import (
     ARMS,
     AnswerKind,
+    Image,
     RunSpec,
     Sample,
     Sampling,
@@ -45,15 +57,26 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How an arm is run; None takes the model family's own value. pixels: budget of the full image."""
+    """How an arm is run; None takes the model family's own value.
+
+    pixels: budget of the full image: a number, `2x` for so many times the family's own, or `native`. tools, padding:
+    of an agent, as in RunSpec. match: run (its first characters suffice) that `direct-matched` spends as much as.
+    """
 
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=256))
-    pixels: int | None = None
+    pixels: str | int | None = None
     crop_pixels: int | None = None
     max_zooms: int = 3
+    tools: tuple[str, ...] = ("zoom_in",)
+    padding: float = 0.0
+    match: str | None = None
     attempts: int = 1
     concurrency: int = 32
     limit: int | None = None
+
+
+NATIVE_PIXELS = 2**30
+"""The budget `native`: more than an image may have, so that none is reduced."""
 
 
 def make_micro(
@@ -114,6 +137,7 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         raise UsageError(f"arm '{arm}' is not known: use one of {', '.join(ARMS)}")
     if not math.isfinite(options.sampling.temperature) or options.sampling.temperature < 0:
         raise UsageError(f"temperature {options.sampling.temperature} is no temperature: give 0 (greedy) or more")
+    _check_agent_options(arm, options)
     family = family_of(choice.model)
     return RunSpec(
         benchmark=info.name,
@@ -125,7 +149,7 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         endpoint=choice.endpoint,
         prompts=prompts.fingerprint(),
         sampling=options.sampling,
-        view_pixels=options.pixels or family.view_pixels,
+        view_pixels=pixels_of(options.pixels, family.view_pixels),
         crop_pixels=options.crop_pixels or family.crop_pixels,
         factor=family.factor,
         max_zooms=options.max_zooms if arm.startswith("agent") else 0,
@@ -133,7 +157,58 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         convention=family.convention,
         suffix=family.suffix,
         attempts=options.attempts,
+        tools=options.tools,
+        padding=options.padding,
+        match=options.match,
     )
+
+
+def pixels_of(given: str | int | None, own: int) -> int:
+    """A pixel budget as a number, from a number, `2x` for twice the family's own, `native`, or None for its own."""
+    if given is None:
+        return own
+    text = str(given).strip().lower()
+    if text == "native":
+        return NATIVE_PIXELS
+    times = re.fullmatch(r"(\d+(?:\.\d+)?)x", text)
+    pixels = round(float(times[1]) * own) if times else int(text) if text.isdecimal() else 0
+    if not 0 < pixels <= NATIVE_PIXELS:
+        raise UsageError(f"'{given}' is no pixel budget: give a number of pixels, 2x, 4x or native")
+    return pixels
+
+
+def _check_agent_options(arm: str, options: RunOptions) -> None:
+    if unknown := [name for name in options.tools if name not in TOOLS]:
+        raise UsageError(f"tool '{unknown[0]}' is not known: use {', '.join(TOOLS)}")
+    if TOOLS[0] not in options.tools:
+        raise UsageError(f"an agent cannot do without {TOOLS[0]}: add the others to it")
+    if not 0 <= options.padding <= 1:
+        raise UsageError(f"a padding of {options.padding} is none: give a share of a box's sides from 0 to 1")
+    if (options.match is None) == (arm == "direct-matched"):
+        need = "needs the run to match" if arm == "direct-matched" else "matches no run"
+        raise UsageError(f"arm '{arm}' {need}: give --match RUN with --arm direct-matched, and only there")
+
+
+def _pixels_shown(step: Step) -> int:
+    """Pixels of all images in the step's request."""
+    parts = [part for message in step.request.messages for part in message.content]
+    return sum(part.width * part.height for part in parts if isinstance(part, Image))
+
+
+def matched_budgets(store: Store, run: str, factor: int) -> dict[str, int]:
+    """Pixels of the full image by sample: as many as all images of the run's longest request have.
+
+    Counted in the model's own image tokens where they are known, else in the pixels that were sent. The longest request
+    has every image, those of earlier turns too, once.
+    """
+    budgets: dict[str, int] = {}
+    for id in store.trajectory_ids(run):
+        trajectory = store.trajectory(id)
+        tokens = max((step.usage.image_tokens or 0 for step in trajectory.steps), default=0)
+        pixels = tokens * factor * factor or max(map(_pixels_shown, trajectory.steps), default=0)
+        if trajectory.attempt == 0 and pixels:
+            budgets[trajectory.sample] = pixels
+    return budgets
 
 
 def run(
@@ -147,15 +222,23 @@ def run(
     """Run one arm over a benchmark, going on from what is stored."""
     info = store.benchmark(benchmark)
     samples = store.samples(benchmark)
+    if options.match is not None:
+        options = replace(options, match=store.run(options.match).id)
 
     async def work() -> RunSummary:
         model = open_model(choice.model, choice.endpoint, store.objects.read, batch_size=options.concurrency)
         try:
             spec = spec_of(info, arm, choice, model, options)
+            budgets = matched_budgets(store, spec.match, spec.factor) if spec.match else {}
+            if spec.match and (lost := [s.id for s in samples[: options.limit] if s.id not in budgets]):
+                raise UsageError(
+                    f"run {spec.match} has no answer to sample '{lost[0]}' ({len(lost)} in all): finish it"
+                )
             store.add_prompt(canonical_json(dict(prompts.templates())))
             return await run_arm(
-                spec, samples, store, model, concurrency=options.concurrency, progress=progress, limit=options.limit
-            )
+                spec, samples, store, model, concurrency=options.concurrency, progress=progress, limit=options.limit,
+                budgets=budgets,
+            )  # fmt: skip
         finally:
             await model.aclose()
 
@@ -177,8 +260,8 @@ def ask(
     on_step: called with each step as it ends.
     """
     picture = imaging.open_image(image)
-    if arm not in ARMS or arm.startswith("region"):
-        known = ", ".join(name for name in ARMS if not name.startswith("region"))
+    known = ", ".join(name for name in ARMS if name not in (*NEED_EVIDENCE, "direct-matched"))
+    if arm not in known.split(", "):
         raise UsageError(f"arm '{arm}' cannot answer a question without evidence boxes: use one of {known}")
     data = imaging.encode(picture, "image/png")
     info = store.add_image(data, "image/png", Size(*picture.size))

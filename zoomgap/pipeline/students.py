@@ -80,7 +80,7 @@ def build_datasets(
     from zoomgap.distill.regions import Traced, propose
 
     spec = store.run(run)
-    if not spec.arm.startswith("agent"):
+    if spec.arm not in ("agent", "agent-lowres"):
         raise UsageError(f"run {spec.id} is of arm '{spec.arm}': items are made from an agent's zooms, name such a run")
     samples = {sample.id: sample for sample in store.samples(spec.benchmark)}
     traced = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from zoomgap.storage.views import VIEWS_1
+from zoomgap.storage.views import VIEWS_1, VIEWS_2
 
 MIGRATIONS = Migrations("zoomgap")
 
@@ -223,4 +223,34 @@ TABLES_1 = (
 def m001_records(db: Database) -> None:
     """All records from images to trainings, and the views."""
     for statement in TABLES_1 + VIEWS_1:
+        db.conn.execute(statement)
+
+
+ADDED: dict[tuple[str, str], str] = {
+    ("steps", "call"): "k: call number k of a reply, in a step without a request of its own; null: the first",
+    ("steps", "turn"): "degrees by which what was sent back is turned clockwise; null for none",
+    ("runs", "tools"): "offered to an agent",
+    ("runs", "padding"): "share of a box's sides added on each side of a crop",
+    ("runs", "renders_tools"): "whether the model's chat template shows tools",
+    ("runs", "match"): "run whose image tokens direct-matched gets",
+}
+"""Descriptions of columns that came later: SQLite cannot add a column with a comment to a strict table."""
+
+COLUMNS_2 = (
+    "ALTER TABLE steps ADD COLUMN call INTEGER",
+    "ALTER TABLE steps ADD COLUMN turn INTEGER",
+    """ALTER TABLE runs ADD COLUMN tools TEXT NOT NULL DEFAULT '["zoom_in"]' CHECK(json_valid(tools))""",
+    "ALTER TABLE runs ADD COLUMN padding REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE runs ADD COLUMN renders_tools INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE runs ADD COLUMN match TEXT",
+)
+
+
+@MIGRATIONS()
+def m002_calls(db: Database) -> None:
+    """Several calls of one reply, turned pictures, and what the agent of a run is offered."""
+    for statement in COLUMNS_2:
+        db.conn.execute(statement)
+    db.conn.execute("DROP VIEW v_steps")
+    for statement in VIEWS_2:
         db.conn.execute(statement)

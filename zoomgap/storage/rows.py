@@ -180,7 +180,8 @@ def sample_of(row: Row) -> Sample:
 
 def run_columns(spec: RunSpec) -> Columns:
     read = {field.name: getattr(spec, field.name) for field in fields(RunSpec)}
-    return columns(**{**read, "id": spec.id, "sampling": to_json(spec.sampling), "created": now()})
+    written = {"sampling": to_json(spec.sampling), "tools": to_json(spec.tools)}
+    return columns(**{**read, **written, "id": spec.id, "created": now()})
 
 
 def run_of(row: Row) -> RunSpec:
@@ -190,6 +191,8 @@ def run_of(row: Row) -> RunSpec:
         row,
         sampling=Sampling(**{**sampling, "stop": tuple(sampling["stop"])}),
         suffix=bool(row["suffix"]),
+        renders_tools=bool(row["renders_tools"]),
+        tools=tuple(json.loads(row["tools"])),
     )
 
 
@@ -227,7 +230,7 @@ def trajectory_json(trajectory: Trajectory) -> dict[str, Any]:
 STEP_COLUMNS = (
     "step", "request", "text", "reasoning", "tool_call", "frame", "convention", "box_written", "box", "label",
     "observation", "prompt_tokens", "completion_tokens", "image_tokens", "model_ms", "preprocess_ms", "first_byte_ms",
-    "generation_ms", "batch_size", "tool_ms", "confidence", "finish_reason", "error",
+    "generation_ms", "batch_size", "tool_ms", "confidence", "finish_reason", "error", "call", "turn",
 )  # fmt: skip
 
 
@@ -244,6 +247,8 @@ def step_columns(step: Step, model: str) -> Columns:
         box_written=None if step.box_written is None else _numbers(step.box_written),
         box=None if step.box is None else _numbers(step.box.as_list()),
         observation=None if step.observation is None else step.observation.sha256,
+        call=step.call or None,
+        turn=step.turn or None,
     )
 
 
@@ -262,6 +267,8 @@ def step_of(row: Row) -> Step:
         observation=observation and Image(observation, row["observation_width"], row["observation_height"]),
         usage=picked(Usage, row),
         clocks=picked(Clocks, row),
+        call=row["call"] or 0,
+        turn=row["turn"] or 0,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sqlite_utils import Database
 from sqlite_utils.db import Table
 
-from zoomgap.storage.migrations import MIGRATIONS
+from zoomgap.storage.migrations import ADDED, MIGRATIONS
 
 HEAD = """# The database
 
@@ -45,7 +45,7 @@ def _rows(table: Table) -> Iterator[str]:
         key = ", key" if column.is_pk else ""
         null = "" if column.notnull or column.is_pk else ", null"
         about = re.search(rf"^    {column.name} [^-]*?-- (.*)$", schema, re.M)
-        text = about[1] if about else ""
+        text = about[1] if about else ADDED.get((table.name, column.name), "")
         yield f"| {column.name} | {kind}{key}{null} | {', '.join(targets.get(column.name, []))} | {text} |\n"
 
 

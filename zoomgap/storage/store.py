@@ -288,7 +288,8 @@ class Store(DistillationTables):
 
     def _steps(self, trajectory: sqlite3.Row) -> list[Step]:
         found = self._all(STEPS, trajectory["id"])
-        if len(found) != trajectory["turns"] or rows.steps_digest(found) != trajectory["steps_sha256"]:
+        turns = sum(row["call"] is None for row in found)
+        if turns != trajectory["turns"] or rows.steps_digest(found) != trajectory["steps_sha256"]:
             raise StoreError(f"trajectory {trajectory['id']}: its steps are not what was written: restore a backup")
         return [rows.step_of(row) for row in found]
 
