@@ -26,7 +26,9 @@ ALLOWED = {
     "pipeline": BELOW | {"storage", "agents", "distill", "compare"},
     "demo": BELOW | {"storage", "pipeline", "compare"},
     "console": {"errors", "records", "storage"},
-    "cli": BELOW | {"storage", "pipeline", "demo", "distill", "console"},
+    "options": set(),
+    "cli_distill": BELOW | {"options", "storage", "pipeline", "distill", "console"},
+    "cli": BELOW | {"options", "storage", "pipeline", "demo", "console", "cli_distill"},
     "__main__": {"cli"},
 }
 HEAVY_ALLOWED = {

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from zoomgap import __version__
+from zoomgap.cli_distill import distill_app
 from zoomgap.console import (
     answer_line,
     comparison_lines,
+    estimate_lines,
     opened,
     print_json,
     progress,
-    resumable,
     run_lines,
     step_line,
     table,
 )
 from zoomgap.errors import UsageError, ZoomgapError
+from zoomgap.options import DEFAULT_DB, Arm, Db, Endpoint, Json, MaxZooms, Model, Tools
 
 app = typer.Typer(
     help="When is an agent that zooms still needed, and when does a distilled model do the job in one glance?",
@@ -36,29 +37,9 @@ app = typer.Typer(
 )
 bench_app = typer.Typer(help="Make and list benchmarks.", no_args_is_help=True, rich_markup_mode=None)
 traces_app = typer.Typer(help="Look at what an arm did, step by step.", no_args_is_help=True, rich_markup_mode=None)
-distill_app = typer.Typer(
-    help="From an agent's zooms to training data, and to a student.", no_args_is_help=True, rich_markup_mode=None
-)
 db_app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
 for name, group in {"bench": bench_app, "traces": traces_app, "distill": distill_app, "db": db_app}.items():
     app.add_typer(group, name=name)
-
-Db = Annotated[
-    Path, typer.Option("--db", envvar="ZOOMGAP_DB", help="Database; images lie in the folder objects/ beside it.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Model = Annotated[str, typer.Option(help="micro (embedded), hf:PATH (a checkpoint folder), or a name with --endpoint.")]
-Endpoint = Annotated[str | None, typer.Option(help="An OpenAI-compatible server, such as http://localhost:8000/v1.")]
-Arm = Annotated[
-    str,
-    typer.Option(
-        help="direct, direct-schema, direct-matched, tiles, no-image, region, region-lowres, oracle, agent, "
-        "agent-lowres, agent-random or agent-blind."
-    ),
-]
-MaxZooms = Annotated[int, typer.Option(min=0, help="How often the agent may look closer.")]
-Tools = Annotated[str, typer.Option(help="What the agent may use: zoom_in, and with commas rotate, view_whole.")]
-DEFAULT_DB = Path("zoomgap.db")
 
 
 def main() -> None:
@@ -161,6 +142,14 @@ def run_command(
     attempts: Annotated[int, typer.Option(min=1, help="Answers a sample, attempt k with seed + k.")] = 1,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of sampled answers.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing; tell calls, tokens and cost as a range.")
+    ] = False,
+    max_samples: Annotated[int | None, typer.Option(min=1, help="Stop after so many new answers.")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Stop when new answers cost so many dollars.")] = None,
+    price: Annotated[
+        str | None, typer.Option(help="Dollars for a million prompt and completion tokens, as in 0.15/0.6.")
+    ] = None,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -169,6 +158,7 @@ def run_command(
     Example: zoomgap run --bench micro-8000000-300 --arm agent
     """
     from zoomgap import pipeline
+    from zoomgap.models.prices import read_price
     from zoomgap.records import Sampling
 
     options = pipeline.RunOptions(
@@ -181,14 +171,22 @@ def run_command(
         attempts=attempts,
         concurrency=concurrency,
         limit=limit,
+        price=None if price is None else read_price(price),
+        limits=pipeline.Limits(samples=max_samples, cost=max_cost),
     )
+    chosen = pipeline.ModelChoice(model=model, endpoint=endpoint)
+    if dry_run:
+        with opened(db) as store:
+            found = pipeline.dry_run(store, bench, arm, chosen, options)
+        (print_json if as_json else estimate_lines)(found.to_json())
+        return
     with opened(db) as store:
         with progress(f"{arm} on {bench}") as update:
             summary = pipeline.run(
                 store,
                 bench,
                 arm,
-                pipeline.ModelChoice(model=model, endpoint=endpoint),
+                chosen,
                 options,
                 lambda p: update(p.done, p.total, f"{p.errors} errors" if p.errors else ""),
             )
@@ -300,129 +298,6 @@ def traces_show(
     answer_line(trajectory)
     if sample.answer:
         print(f"gold: {sample.answer}")
-
-
-# Distillation
-
-
-@distill_app.command("build")
-def distill_build(
-    run: Annotated[str, typer.Option("--from", help="A run of the agent arm.")],
-    name: Annotated[str, typer.Option(help="Datasets are called NAME-LABELS.")] = "zooms",
-    labels: Annotated[list[str] | None, typer.Option(help="agent, self, random-crop, gold; repeat it.")] = None,
-    votes: Annotated[int, typer.Option(help="Votes of the teacher on each crop.")] = 4,
-    agreement: Annotated[float, typer.Option(help="Share of the votes that a label needs.")] = 0.75,
-    use_gold: Annotated[bool, typer.Option("--use-gold", help="Allow labels gold; marks every item.")] = False,
-    db: Db = DEFAULT_DB,
-    as_json: Json = False,
-) -> None:
-    """Make training items from an agent's crops, and the controls' beside them.
-
-    Example: zoomgap distill build --from 3f2a --name zooms --labels agent --labels self
-    """
-    from zoomgap import pipeline
-
-    with opened(db) as store, progress("votes") as update:
-        options = pipeline.BuildOptions(
-            name=name,
-            labels=tuple(labels or ("agent", "self")),  # type: ignore[arg-type]
-            votes=votes,
-            agreement=agreement,
-            use_gold=use_gold,
-        )
-        built = pipeline.build_datasets(
-            store, run, options, lambda p: update(p.done, p.total, f"labels {p.labels}, {p.errors} errors")
-        )
-    if as_json:
-        print_json(built)
-    else:
-        table(("dataset", "items"), list(built["datasets"].items()))
-        for stage, rules in built["fell"].items():
-            if rules:
-                print(f"{stage}: " + ", ".join(f"{count} fell at {rule}" for rule, count in rules.items()))
-
-
-@distill_app.command("train")
-def distill_train(
-    items: Annotated[str, typer.Option(help="A dataset of the database, as `distill build` named it.")],
-    out: Annotated[Path, typer.Option(help="Folder of the student's checkpoint.")],
-    student: Annotated[str, typer.Option(help="The base: micro or hf:PATH.")] = "micro",
-    method: Annotated[str, typer.Option(help="sft: supervised, on the answer alone.")] = "sft",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 2,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Views a step, each with all its questions.")] = 12,
-    replay_share: Annotated[float, typer.Option(min=0, help="Share of steps on the micro model's old tasks.")] = 0.33,
-    freeze_vision: Annotated[
-        bool | None,
-        typer.Option(
-            "--freeze-vision/--train-vision", help="Keep the vision tower, but for its merger. [default: for micro]"
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Order of the items.")] = 0,
-    db: Db = DEFAULT_DB,
-    as_json: Json = False,
-) -> None:
-    """Train a student on a dataset; an interrupted training goes on.
-
-    Example: zoomgap distill train --items zooms-agent --out students/agent
-    """
-    from zoomgap import pipeline
-
-    if method != "sft":
-        raise UsageError(f"method '{method}' is not known: use sft")
-    if max_minutes is not None and not max_minutes > 0:
-        raise UsageError(f"{max_minutes} minutes leave no time to train: give --max-minutes more than 0")
-    with opened(db) as store, progress(f"training on {items}") as update:
-        result = pipeline.train_student(
-            store,
-            items,
-            student,
-            out,
-            {
-                "epochs": epochs,
-                "max_steps": max_steps,
-                "max_minutes": max_minutes,
-                "batch_size": batch_size,
-                "replay_share": replay_share,
-                "seed": seed,
-                **({} if freeze_vision is None else {"freeze_vision": freeze_vision}),
-            },
-            lambda p: update(p.step, p.steps, f"loss {p.loss:.3f}" if p.loss is not None else ""),
-        )
-    if as_json:
-        print_json(asdict(result))
-    else:
-        print(f"{out}: {result.steps} steps on {result.items} items in {result.seconds:.0f} s")
-        print(f"next: zoomgap run --bench BENCH --arm direct --model hf:{out}")
-
-
-@distill_app.command("pretrain")
-def distill_pretrain(
-    out: Annotated[Path, typer.Option(help="Folder of the state; the checkpoint is OUT/export.")],
-    steps: Annotated[int, typer.Option(min=1, help="Train up to this step.")],
-    decay: Annotated[int, typer.Option(min=0, help="Learning rate falls to zero over the last so many steps.")] = 0,
-    lr_matrix: Annotated[float, typer.Option(help="Learning rate of matrices (Muon).")] = 0.01,
-    lr_rest: Annotated[float, typer.Option(help="Learning rate of all else (AdamW).")] = 1.5e-3,
-    seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that render.")] = 1,
-) -> None:
-    """Train the embedded model from random weights, or go on with it.
-
-    Example: zoomgap distill pretrain --out pretraining --steps 4000 --decay 800
-    """
-    from zoomgap.distill.pretrain import PretrainConfig, pretrain
-
-    config = PretrainConfig(steps=steps, decay=decay, lr_matrix=lr_matrix, lr_rest=lr_rest, seed=seed, workers=workers)
-    with resumable(), progress("pretraining") as update:
-        folder = pretrain(
-            config,
-            out,
-            lambda p: update(
-                p.step, p.steps, f"{p.stage}, words {p.losses['words']:.3f}, places {p.losses['places']:.2f}"
-            ),
-        )
-    print(folder)
 
 
 # Comparison

@@ -84,6 +84,19 @@ def run_lines(row: dict[str, Any]) -> None:
     print(f"{row['seconds']:.1f} s for {row['attempted'] - row['resumed']} new answers{turns}")
 
 
+def estimate_lines(found: dict[str, Any]) -> None:
+    """What a run would take. found: of Estimate.to_json."""
+    print(f"{found['samples']} answers to give; nothing was sent")
+    for name in ("calls", "prompt_tokens", "completion_tokens"):
+        low, high = found[name]
+        print(f"{name.replace('_', ' ')}: {low:,.0f} to {high:,.0f}")
+    if found["cost"] is None:
+        print("cost: not known; give the price with --price IN/OUT")
+    else:
+        low, high = found["cost"]
+        print(f"cost: ${low:,.2f} to ${high:,.2f}")
+
+
 def step_line(step: Step) -> None:
     """What a step did, its time and tokens."""
     clock = f"{step.clocks.model_ms:.0f} ms" if step.clocks.model_ms is not None else "? ms"

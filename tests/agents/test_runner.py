@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from zoomgap import imaging
-from zoomgap.agents import Progress, RunSummary, run_arm
+from zoomgap.agents import Limits, Progress, RunSummary, run_arm
 from zoomgap.errors import ModelError, UsageError
+from zoomgap.models.prices import Price
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import Box, Reply, Request, RunSpec, Sample, Sampling, Size
+from zoomgap.records import Box, Reply, Request, RunSpec, Sample, Sampling, Size, Usage
 from zoomgap.storage import Store
 
 SIZE = Size(64, 64)
@@ -264,3 +265,30 @@ if __name__ == "__main__":
     # Tests started in the background of a shell inherit an ignored SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(work(Store.open(sys.argv[1]), 30, SlowModel(zoom_then_answer)))
+
+
+def counted(request: Request) -> Reply:
+    return Reply(text="7", usage=Usage(prompt_tokens=1000, completion_tokens=0))
+
+
+async def test_a_limit_on_new_answers_stops_and_the_same_call_goes_on(store):
+    seen: list[Progress] = []
+    limits = Limits(samples=3)
+    first = await work(store, 4, ScriptedModel(counted), "direct", 1, limits=limits, progress=seen.append)
+    assert (first.attempted, first.resumed, seen[-1].done, seen[-1].total) == (3, 0, 3, 3)
+    second = await work(store, 4, ScriptedModel(counted), "direct", 1, limits=limits)
+    assert (second.attempted, second.resumed) == (4, 3)
+
+
+async def test_a_limit_on_cost_stops_after_the_answers_under_way(store):
+    price, limits = Price(1000, 0), Limits(cost=2.5)
+    summary = await work(store, 20, ScriptedModel(counted), "direct", 1, price=price, limits=limits)
+    assert 3 <= summary.attempted <= 3 + 4
+    assert [row.cost for row in store.trajectories()] == [1.0] * summary.attempted
+
+
+async def test_a_cost_that_is_not_known_cannot_be_limited(store):
+    with pytest.raises(UsageError, match="--price"):
+        await work(store, 1, ScriptedModel(counted), "direct", 1, limits=Limits(cost=1))
+    with pytest.raises(ModelError, match="no token counts"):
+        await work(store, 1, ScriptedModel(["7"]), "direct", 1, price=Price(1, 1), limits=Limits(cost=1))

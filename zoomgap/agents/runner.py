@@ -15,6 +15,7 @@ from zoomgap.agents.circumstances import new_invocation
 from zoomgap.agents.context import Context, Settings
 from zoomgap.errors import ModelError, UsageError
 from zoomgap.models.base import VisionModel
+from zoomgap.models.prices import Cost, cost_of
 from zoomgap.records import Grade, RunSpec, Sample, Trajectory
 from zoomgap.storage import Store
 
@@ -51,6 +52,17 @@ class RunSummary:
     resumed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Where an invocation stops, those under way finished; the same command goes on. None: nowhere.
+
+    samples: new answers. cost: US dollars of new answers.
+    """
+
+    samples: int | None = None
+    cost: float | None = None
+
+
 class Key(NamedTuple):
     """One answer to give."""
 
@@ -72,13 +84,16 @@ async def run_arm(
     progress: Callable[[Progress], None] | None = None,
     limit: int | None = None,
     budgets: Mapping[str, int] | None = None,
+    price: Cost | None = None,
+    limits: Limits | None = None,
 ) -> RunSummary:
     """Answer the first `limit` samples, `spec.attempts` times each, leaving out what is stored already.
 
-    budgets: pixels of the full image by sample, for `direct-matched`.
+    budgets: pixels of the full image by sample, for `direct-matched`. price: of the model, if it has one.
+
     Order: attempt by attempt, samples as given. Each answer is stored in one transaction when it is done, so an
     interruption loses only those under way; the same call goes on. Raises UsageError for an arm that does not fit,
-    ModelError after 20 errors in a row. The model is left open.
+    ModelError after 20 errors in a row, and for a limit on costs that are not known. The model is left open.
     """
     if concurrency < 1:
         raise UsageError(f"concurrency {concurrency} is under 1: give the number of answers to work on at once")
@@ -87,11 +102,16 @@ async def run_arm(
     run = store.start_run(spec)
     keys = [Key(sample, attempt) for attempt in range(spec.attempts) for sample in samples]
     done = store.done(run)
-    pending = [key for key in keys if key.name not in done]
-    invocation = _Invocation(spec, run, store, model, len(keys), pending, progress)
+    limits = limits or Limits()
+    waiting = [key for key in keys if key.name not in done]
+    pending = waiting[: limits.samples]
+    if limits.cost is not None and price is None:
+        raise UsageError(f"the price of {spec.model} is not known and cannot be limited: give it with --price IN/OUT")
+    total = len(keys) - len(waiting) + len(pending)
+    invocation = _Invocation(spec, run, store, model, total, pending, progress, price, limits)
     invocation.context.budgets = budgets or {}
     seconds = await invocation.work(concurrency)
-    return _summary(run, keys, store, seconds, resumed=len(keys) - len(pending))
+    return _summary(run, keys, store, seconds, resumed=len(keys) - len(waiting))
 
 
 class _Invocation:
@@ -106,8 +126,11 @@ class _Invocation:
         total: int,
         pending: list[Key],
         progress: Callable[[Progress], None] | None,
+        price: Cost | None,
+        limits: Limits,
     ) -> None:
         self.spec, self.run, self.store, self.model = spec, run, store, model
+        self.price, self.limits, self.cost = price, limits, 0.0
         self.total, self.pending, self.progress = total, pending, progress
         self.context = Context(model, store.objects.read, store.add_image, Settings.of(spec))
         self.started = time.perf_counter()
@@ -144,8 +167,15 @@ class _Invocation:
     async def _worker(self, keys: Iterator[Key], invocation: str) -> None:
         for key in keys:
             trajectory = await self._answer(key, invocation)
-            self.store.add_trajectory(trajectory, _grade(trajectory, key.sample))
+            cost = cost_of(trajectory, self.price)
+            self.store.add_trajectory(trajectory, _grade(trajectory, key.sample), cost=cost)
             self._count(trajectory)
+            self.cost += cost or 0.0
+            if self.limits.cost is not None:
+                if cost is None and trajectory.stop_reason not in FAILED:
+                    raise ModelError(f"{self.spec.model} tells no token counts: a limit on costs cannot be kept here")
+                if self.cost >= self.limits.cost:
+                    break
 
     async def _answer(self, key: Key, invocation: str) -> Trajectory:
         return await answer(

@@ -1,17 +1,19 @@
 """The rooms joined: what the command line and the demo both do with a store. Nothing here prints."""
 
-from zoomgap.pipeline.arms import ModelChoice, RunOptions, ask, make_micro, run, run_row, trace_rows
+from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, make_micro, run, run_row, trace_rows
 from zoomgap.pipeline.reports import chance, compare_runs, parse_role, write_report
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
 
 __all__ = [
     "BuildOptions",
+    "Limits",
     "ModelChoice",
     "RunOptions",
     "ask",
     "build_datasets",
     "chance",
     "compare_runs",
+    "dry_run",
     "make_micro",
     "parse_role",
     "run",

@@ -15,10 +15,12 @@ from zoomgap.agents import (
     NEED_EVIDENCE,
     TOOLS,
     Context,
+    Limits,
     Progress,
     RunSummary,
     Settings,
     answer,
+    check_arm,
     new_invocation,
     run_arm,
 )
@@ -26,6 +28,8 @@ from zoomgap.benchmarks import micro
 from zoomgap.errors import UsageError
 from zoomgap.models.base import VisionModel
 from zoomgap.models.catalog import family_of, open_model
+from zoomgap.models.prices import Price, list_price
+from zoomgap.pipeline.estimate import Estimate, estimate
 from zoomgap.pipeline.reports import chance, run_data
 from zoomgap.records import (
     ARMS,
@@ -61,6 +65,7 @@ class RunOptions:
 
     pixels: budget of the full image: a number, `2x` for so many times the family's own, or `native`. tools, padding:
     of an agent, as in RunSpec. match: run (its first characters suffice) that `direct-matched` spends as much as.
+    limit: only the first so many samples. price: instead of the list price. limits: where to stop before the end.
     """
 
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=256))
@@ -73,6 +78,8 @@ class RunOptions:
     attempts: int = 1
     concurrency: int = 32
     limit: int | None = None
+    price: Price | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 NATIVE_PIXELS = 2**30
@@ -211,6 +218,32 @@ def matched_budgets(store: Store, run: str, factor: int) -> dict[str, int]:
     return budgets
 
 
+def _budgets(store: Store, spec: RunSpec, samples: Sequence[Sample]) -> dict[str, int]:
+    """Budgets of `direct-matched`, none for another arm. Raises UsageError where a sample has no answer to match."""
+    if spec.match is None:
+        return {}
+    budgets = matched_budgets(store, spec.match, spec.factor)
+    if lost := [sample.id for sample in samples if sample.id not in budgets]:
+        raise UsageError(f"run {spec.match} has not answered '{lost[0]}' ({len(lost)} in all): finish it first")
+    return budgets
+
+
+def dry_run(store: Store, benchmark: str, arm: str, choice: ModelChoice, options: RunOptions) -> Estimate:
+    """What the run would still take; nothing is sent and no endpoint need be up."""
+    info = store.benchmark(benchmark)
+    samples = store.samples(benchmark, limit=options.limit)
+    check_arm(arm, samples)
+    if options.match is not None:
+        options = replace(options, match=store.run(options.match).id)
+    model = open_model(choice.model, choice.endpoint, store.objects.read)
+    spec = spec_of(info, arm, choice, model, options)
+    asyncio.run(model.aclose())
+    done = store.done(spec.id)
+    pending = [sample for k in range(spec.attempts) for sample in samples if (sample.id, k) not in done]
+    price = options.price or list_price(choice.model, choice.endpoint)
+    return estimate(spec, pending[: options.limits.samples], price, _budgets(store, spec, samples))
+
+
 def run(
     store: Store,
     benchmark: str,
@@ -229,16 +262,19 @@ def run(
         model = open_model(choice.model, choice.endpoint, store.objects.read, batch_size=options.concurrency)
         try:
             spec = spec_of(info, arm, choice, model, options)
-            budgets = matched_budgets(store, spec.match, spec.factor) if spec.match else {}
-            if spec.match and (lost := [s.id for s in samples[: options.limit] if s.id not in budgets]):
-                raise UsageError(
-                    f"run {spec.match} has no answer to sample '{lost[0]}' ({len(lost)} in all): finish it"
-                )
             store.add_prompt(canonical_json(dict(prompts.templates())))
             return await run_arm(
-                spec, samples, store, model, concurrency=options.concurrency, progress=progress, limit=options.limit,
-                budgets=budgets,
-            )  # fmt: skip
+                spec,
+                samples,
+                store,
+                model,
+                concurrency=options.concurrency,
+                progress=progress,
+                limit=options.limit,
+                budgets=_budgets(store, spec, samples[: options.limit]),
+                price=options.price or list_price(choice.model, choice.endpoint),
+                limits=options.limits,
+            )
         finally:
             await model.aclose()
 

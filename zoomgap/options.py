@@ -1,0 +1,25 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Db = Annotated[
+    Path, typer.Option("--db", envvar="ZOOMGAP_DB", help="Database; images lie in the folder objects/ beside it.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Model = Annotated[str, typer.Option(help="micro (embedded), hf:PATH (a checkpoint folder), or a name with --endpoint.")]
+Endpoint = Annotated[str | None, typer.Option(help="An OpenAI-compatible server, such as http://localhost:8000/v1.")]
+Arm = Annotated[
+    str,
+    typer.Option(
+        help="direct, direct-schema, direct-matched, tiles, no-image, region, region-lowres, oracle, agent, "
+        "agent-lowres, agent-random or agent-blind."
+    ),
+]
+MaxZooms = Annotated[int, typer.Option(min=0, help="How often the agent may look closer.")]
+Tools = Annotated[str, typer.Option(help="What the agent may use: zoom_in, and with commas rotate, view_whole.")]
+DEFAULT_DB = Path("zoomgap.db")
