@@ -30,6 +30,10 @@ class ModelError(ZoomgapError):
     """A model or endpoint gave no reply. Never counted as an answer."""
 
 
+class RefusedError(ModelError):
+    """An endpoint turns every request away (its key, rights, credit or the model's name): a run had better stop."""
+
+
 class Interrupted(ZoomgapError):
     """The user pressed Ctrl-C: exit code 130."""
 
