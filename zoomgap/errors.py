@@ -34,6 +34,10 @@ class TooLongError(ModelError):
     """A request has more tokens than the model takes."""
 
 
+class RefusedError(ModelError):
+    """An endpoint turns every request away (its key, rights, credit or the model's name): a run had better stop."""
+
+
 class Interrupted(ZoomgapError):
     """The user pressed Ctrl-C: exit code 130."""
 

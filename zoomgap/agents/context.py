@@ -12,7 +12,7 @@ import PIL.Image
 
 from zoomgap import imaging
 from zoomgap.agents.dialects import storable
-from zoomgap.errors import ModelError, TooLongError
+from zoomgap.errors import ModelError, RefusedError, TooLongError
 from zoomgap.models.base import LoadImage, VisionModel
 from zoomgap.records import Convention, Image, ImageInfo, ImageReturn, Reply, Request, RunSpec, Sampling, Size, Step
 
@@ -103,9 +103,12 @@ class Context:
         return await self.show(lambda: imaging.fit(self.open(original), pixels, factor))
 
     async def ask(self, request: Request, index: int) -> Asked:
-        """Send a request as step `index`. A ModelError becomes the step's error."""
+        """Send a request as step `index`. A ModelError becomes the step's error; RefusedError is raised: no other
+        request would fare better."""
         try:
             reply = await self.model.reply(request)
+        except RefusedError:
+            raise
         except ModelError as error:
             return Asked(Step(index=index, request=request, error=str(error)), None, isinstance(error, TooLongError))
         reply = replace(reply, text=storable(reply.text), reasoning=storable(reply.reasoning))

@@ -22,7 +22,7 @@ from zoomgap.benchmarks.micro import value_shown
 from zoomgap.distill.glance import view_of
 from zoomgap.distill.questions import QuestionConfig, overlay_of
 from zoomgap.distill.regions import box_elsewhere
-from zoomgap.errors import ModelError, UsageError
+from zoomgap.errors import ModelError, RefusedError, UsageError
 from zoomgap.grading import extract, normal
 from zoomgap.models.base import LoadImage, VisionModel
 from zoomgap.records import (
@@ -189,6 +189,8 @@ async def _cast(blank: Vote, model: VisionModel, request: Request) -> Vote:
         sampling = replace(sampling, temperature=0.0)
     try:
         reply = await model.reply(replace(request, sampling=sampling))
+    except RefusedError:
+        raise
     except ModelError as error:
         return replace(blank, error=str(error))
     return replace(blank, answer=reply.text)

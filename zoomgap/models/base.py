@@ -19,7 +19,7 @@ class VisionModel(Protocol):
     name: str
 
     async def reply(self, request: Request) -> Reply:
-        """The model's answer. Raises ModelError when none could be had."""
+        """The model's answer. Raises ModelError when none could be had, RefusedError when none ever will."""
         ...
 
     async def aclose(self) -> None:

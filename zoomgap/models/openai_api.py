@@ -1,39 +1,83 @@
-"""An OpenAI-compatible chat-completions endpoint: vLLM, SGLang, `transformers serve`, OpenAI and the like."""
+"""A model behind an OpenAI-compatible endpoint: vLLM, SGLang, `transformers serve`, OpenAI and the like.
+
+What travels is in wire.py; when it is sent again, and how much at once, in retry.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import math
+import importlib
+import json
 import os
 import re
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import openai
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay, wait_random_exponential
 
-from zoomgap.errors import ModelError
-from zoomgap.models.base import SCHEME, LoadImage, image_part, request_body, split_reasoning
-from zoomgap.records import Clocks, Reply, Request, ToolCall, Usage
+from zoomgap.errors import ModelError, RefusedError, TooLongError, UsageError
+from zoomgap.models.base import LoadImage
+from zoomgap.models.retry import (
+    OVERLOADED,
+    AdaptiveLimit,
+    PausedError,
+    Slot,
+    Tries,
+    is_out_of_credit,
+    is_transient,
+    retry_after,
+)
+from zoomgap.models.wire import WIRES, BadAnswerError, DataURLs, WireName, encode
+from zoomgap.records import Clocks, Reply, Request
 
-RETRIED = frozenset({408, 409, 429})
 FIRST_CONTACT_S = 8.0
 """How long an endpoint that has never answered is tried."""
-_BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
-_MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp", b"GIF8": "image/gif"}
+CONNECT_S = 10.0
+"""How long one connection may take to stand."""
+KEY_NAMES = ("ZOOMGAP_API_KEY", "OPENAI_API_KEY")
+"""Where the environment may hold the key, in this order."""
+_REMEDIES = {
+    400: "if it is about length or size, a smaller --pixels helps",
+    401: f"set {' or '.join(KEY_NAMES)}",
+    402: "the account has no credit left: top it up",
+    403: f"check --model, and what the key in {' or '.join(KEY_NAMES)} may use",
+    404: "check --model, and that --endpoint ends as the server wants it, often in /v1",
+    413: "a smaller --pixels helps",
+}
+_REFUSED = frozenset({401, 402, 403, 404})
+_TOO_LONG = re.compile(
+    r"context[ _](length|window|size)|max(imum)?[ _](model|context|input|prompt|sequence)[ _]len|too many (input )?tokens"
+    r"|(prompt|input|request) is too long|longer than the maximum|exceeds the (available|maximum|model)",
+    re.IGNORECASE,
+)
+"""How servers say, with a 400, that a conversation has too many tokens (OpenAI, vLLM, SGLang, llama.cpp and others)."""
+_UNSTREAMED = frozenset({400, 405, 406, 415, 422, 501})
+"""Statuses by which a server may refuse a stream that it cannot give."""
+
+# The HTTP library that the SDK is built on, httpx2 since openai 3: the SDK takes no other's settings.
+_httpx: Any = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])
 
 
 class EndpointModel:
-    """A model behind a chat-completions URL.
+    """A model behind a URL.
 
-    endpoint: the base URL, such as http://localhost:8000/v1. timeout_s: one attempt; budget_s: all attempts of one
-    request with the waits between them. api_key: default ZOOMGAP_API_KEY, then OPENAI_API_KEY of the environment.
-    Connection errors, 408, 409, 429 and 5xx are tried again (Retry-After honoured); anything else is a ModelError at
-    once. model_ms is the wait of the caller, retries included; the server's own clocks cannot be read and are None.
+    endpoint: the base URL, such as http://localhost:8000/v1. wire: chat completions or Responses. api_key: default
+    ZOOMGAP_API_KEY, then OPENAI_API_KEY of the environment. concurrency: requests on the wire at once at most; fewer
+    while the endpoint answers 429 or 503. timeout_s: one try, from its sending to its last byte. budget_s: all tries
+    of one request and the waits between them; standing in line for a slot counts into neither.
+
+    Lost connections, silence, 408, 409, 429, 5xx and answers that are no reply are tried again (Retry-After honoured,
+    by all requests when it comes with 429 or 503). What would befall every request, such as a wrong key or name, is a
+    RefusedError at once, anything else a ModelError at once.
+
+    Clocks: model_ms is time on the wire, tries that failed included, our own waits (for a slot, between tries) not:
+    those are in a trajectory's wall_ms only. first_byte_ms is from the sending of the try that was answered to its
+    first token, and known with stream=True only. What only the server could tell is None.
+
+    stream: off by default, as each token is then an event of its own, which costs CPU here and changes no answer.
+    A server that refuses streams is asked without from then on.
     """
 
     def __init__(
@@ -42,143 +86,168 @@ class EndpointModel:
         model: str,
         load_image: LoadImage,
         *,
+        wire: WireName = "chat",
         api_key: str | None = None,
+        concurrency: int = 256,
+        stream: bool = False,
         timeout_s: float = 120,
         budget_s: float = 300,
     ) -> None:
+        if wire not in WIRES:
+            raise UsageError(f"wire {wire!r} is not known: use {' or '.join(WIRES)}")
         self.name = model
         self.endpoint = endpoint
-        self._load_image = load_image
-        self._budget_s = budget_s
+        self._wire = WIRES[wire]
+        self._urls = DataURLs(load_image)
+        self._limit = AdaptiveLimit(concurrency)
+        self._timeout_s, self._budget_s = timeout_s, budget_s
+        self._stream, self._has_streamed = stream, False
         self._reached = False
-        self._key = api_key or os.environ.get("ZOOMGAP_API_KEY") or os.environ.get("OPENAI_API_KEY")
+        self._key = _key(api_key)
+        limits = _httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
         self._client = openai.AsyncOpenAI(
-            base_url=endpoint, api_key=self._key or "none", max_retries=0, timeout=timeout_s
+            base_url=endpoint,
+            api_key=self._key or "none",
+            max_retries=0,
+            timeout=openai.Timeout(None, connect=CONNECT_S),
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
         )
 
     async def reply(self, request: Request) -> Reply:
-        """The endpoint's answer. Raises ModelError in one line: the status and a short body, never the key."""
-        body = self._wire_body(request)
-        started = time.perf_counter()
-        failed: list[BaseException] = []
+        """The endpoint's answer.
+
+        Raises ModelError in one line with the status and a short body, never the key; RefusedError where every request
+        would end so. Also UsageError for what the wire cannot carry, and what load_image raises.
+        """
+        urls = await self._urls.of(request)
+        tries = Tries(self._budget_s)
         try:
-            async with asyncio.timeout(self._budget_s):
-                completion = await self._create(body, failed)
-        except TimeoutError as error:
-            last = f", at last {self._say(failed[-1])}" if failed else ""
-            raise ModelError(f"endpoint {self._where} gave no reply within {self._budget_s:g} s{last}") from error
-        except (openai.OpenAIError, ValueError) as error:
-            raise ModelError(f"endpoint {self._where} {self._say(error)}") from error
-        try:
-            return _read(completion, (time.perf_counter() - started) * 1000)
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise ModelError(
-                f"endpoint {self._where} answered no chat completion: {self._short(str(completion))}"
-            ) from error
+            async for attempt in tries.retrying():
+                with attempt:
+                    async with self._limit.slot(tries.left_s) as slot:
+                        reply = await self._try(request, urls, tries, slot)
+        except (openai.OpenAIError, BadAnswerError, PausedError, TimeoutError) as error:
+            raise self._failure(error, tries) from error
+        return replace(reply, clocks=replace(reply.clocks, model_ms=tries.wire_s * 1000))
 
     async def aclose(self) -> None:
         await self._client.close()
 
-    async def _create(self, body: dict[str, Any], failed: list[BaseException]) -> Any:
-        """The JSON of the answer. What failed on the way is noted in `failed`."""
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(_is_transient), wait=_wait, stop=self._stop, reraise=True
-        ):
-            with attempt:
-                try:
-                    answer = await self._client.post("/chat/completions", cast_to=object, body=body)
-                except openai.OpenAIError as error:
-                    self._reached |= isinstance(error, openai.APIStatusError)
-                    failed.append(error)
-                    raise
-                self._reached = True
-                return answer
+    async def _try(self, request: Request, urls: dict[str, bytes], tries: Tries, slot: Slot) -> Reply:
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(min(self._timeout_s, tries.left_s)):
+                reply = await self._send(request, urls)
+        except Exception as error:
+            if isinstance(error, openai.APIStatusError) and error.status_code in OVERLOADED and is_transient(error):
+                slot.overloaded(retry_after(error.response.headers))
+            self._reached |= not isinstance(error, openai.APIConnectionError)
+            # Where nothing has ever answered, the address is wrong or nothing runs there.
+            tries.budget_s = self._budget_s if self._reached else min(self._budget_s, FIRST_CONTACT_S)
+            raise
+        finally:
+            tries.wire_s += time.perf_counter() - started
+        self._reached = True
+        slot.succeeded()
+        return reply
 
-    def _stop(self, state: RetryCallState) -> bool:
-        """An endpoint that has never answered is given up soon: its address is wrong or nothing runs there."""
-        budget = self._budget_s if self._reached else min(self._budget_s, FIRST_CONTACT_S)
-        return stop_before_delay(budget)(state)
+    async def _send(self, request: Request, urls: dict[str, bytes]) -> Reply:
+        if not self._stream:
+            return await self._send_whole(request, urls)
+        try:
+            reply = await self._send_streamed(request, urls)
+        except openai.APIStatusError as error:
+            if self._has_streamed or error.status_code not in _UNSTREAMED:
+                raise
+            reply = await self._send_whole(request, urls)
+            self._stream = False  # not the request was refused but the stream
+            return reply
+        self._has_streamed = True
+        return reply
 
-    def _wire_body(self, request: Request) -> dict[str, Any]:
-        body = request_body(request, self.name)
-        for message in body["messages"]:
-            if isinstance(message["content"], list):
-                message["content"] = [self._wire_part(part) for part in message["content"]]
-        # OpenAI's reasoning models refuse the older name of this field.
-        if re.match(r"(gpt-5|o\d)", self.name):
-            body["max_completion_tokens"] = body.pop("max_tokens")
-        return body
+    async def _send_whole(self, request: Request, urls: dict[str, bytes]) -> Reply:
+        content = encode(self._wire.body(request, self.name, False), urls)
+        response = await self._client.post(self._wire.path, cast_to=_httpx.Response, content=content)
+        return self._wire.read(_decoded(response))
 
-    def _wire_part(self, part: dict[str, Any]) -> dict[str, Any]:
-        if part["type"] != "image_url":
-            return part
-        data = self._load_image(part["image_url"]["url"].removeprefix(SCHEME))
-        media_type = next((kind for magic, kind in _MEDIA_TYPES.items() if data.startswith(magic)), "image/jpeg")
-        return image_part(f"data:{media_type};base64,{base64.b64encode(data).decode()}")
+    async def _send_streamed(self, request: Request, urls: dict[str, bytes]) -> Reply:
+        content = encode(self._wire.body(request, self.name, True), urls)
+        started, first_ms = time.perf_counter(), None
+        events = await self._client.post(
+            self._wire.path, cast_to=object, content=content, stream=True, stream_cls=openai.AsyncStream[object]
+        )
+        async with events:
+            if "json" in events.response.headers.get("content-type", ""):
+                await events.response.aread()
+                return self._wire.read(_decoded(events.response))  # a server that knows no streams
+            stream = self._wire.stream()
+            async for event in _unbroken(events):
+                if stream.add(event) and first_ms is None:
+                    first_ms = (time.perf_counter() - started) * 1000
+        return replace(self._wire.read(stream.answer()), clocks=Clocks(first_byte_ms=first_ms))
 
-    @property
-    def _where(self) -> str:
-        return re.sub(r"//[^/@]*@", "//", self.endpoint)
+    def _failure(self, error: Exception, tries: Tries) -> ModelError:
+        """What a request ended with, in one line without secrets."""
+        where = _without_secrets(self.endpoint)
+        if isinstance(error, TimeoutError):
+            earlier = [failure for failure in tries.failures if not isinstance(failure, TimeoutError)]
+            last = f", at last {self._said(earlier[-1])}" if earlier else ""
+            return ModelError(f"endpoint {where} gave no reply within {tries.budget_s:g} s{last}")
+        if not isinstance(error, openai.APIStatusError):
+            return ModelError(f"endpoint {where} {self._said(error)}")
+        status = 402 if is_out_of_credit(error) else error.status_code
+        remedy = f"; {_REMEDIES[status]}" if status in _REMEDIES else ""
+        kind: type[ModelError] = RefusedError if status in _REFUSED else ModelError
+        if status in (400, 413, 422) and _TOO_LONG.search(error.response.text):
+            kind = TooLongError
+        return kind(f"endpoint {where} {self._said(error)}{remedy}")
 
-    def _say(self, error: BaseException) -> str:
+    def _said(self, error: BaseException) -> str:
         if isinstance(error, openai.APIStatusError):
             return f"answered {error.status_code}: {self._short(error.response.text)}"
         if isinstance(error, openai.APIConnectionError):
-            return f"cannot be reached: {self._short(str(error.__cause__ or error))}"
-        return f"answered no chat completion: {self._short(str(error))}"
+            unmade = isinstance(error.__cause__, (_httpx.ConnectError, _httpx.ConnectTimeout))
+            why = self._short(str(error.__cause__ or "") or str(error))
+            return f"{'cannot be reached' if unmade else 'broke the connection'}: {why}"
+        if isinstance(error, PausedError):
+            return f"wants no request for {error.seconds:.0f} s: try again then"
+        return f"sent what is no reply: {self._short(str(error))}"
 
     def _short(self, text: str) -> str:
         line = " ".join((text.replace(self._key, "***") if self._key else text).split())
         return line if len(line) <= 200 else line[:199] + "…"
 
 
-def _read(completion: Any, model_ms: float) -> Reply:
-    """The reply that a completion holds; what a server leaves out is None. Other types of value are a TypeError."""
-    choice = completion["choices"][0]
-    message = choice["message"]
-    usage = completion.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    reasoning, text = split_reasoning(message.get("content") or "")
-    calls = [(call.get("id") or "", call["function"]) for call in message.get("tool_calls") or ()]
-    tokens = (choice.get("logprobs") or {}).get("content")
-    return Reply(
-        text=text,
-        reasoning=message.get("reasoning_content") or message.get("reasoning") or reasoning,
-        tool_calls=tuple(ToolCall(id, call["name"], call.get("arguments") or "") for id, call in calls),
-        finish_reason=choice.get("finish_reason") or "stop",
-        usage=Usage(
-            prompt_tokens=usage.get("prompt_tokens"),
-            completion_tokens=usage.get("completion_tokens"),
-            image_tokens=details.get("image_tokens"),
-        ),
-        clocks=Clocks(model_ms=model_ms),
-        token_logprobs=tuple(token["logprob"] for token in tokens) if tokens else None,
-    )
-
-
-def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, openai.APIStatusError):
-        return error.status_code in RETRIED or error.status_code >= 500
-    return isinstance(error, openai.APIConnectionError)
-
-
-def _wait(state: RetryCallState) -> float:
-    """Seconds that the server asks for, else a random exponential wait."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = retry_after(error.response.headers) if isinstance(error, openai.APIStatusError) else None
-    return _BACKOFF(state) if asked is None else asked
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header (a number or an HTTP date, RFC 9110 10.2.3); None when absent or unreadable."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
+async def _unbroken(events: openai.AsyncStream[object]) -> AsyncIterator[object]:
+    """The events of a stream, its failures told as those of a reply in one piece."""
     try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+        async for event in events:
+            yield event
+    except (openai.APIStatusError, openai.APIConnectionError):
+        raise
+    except openai.APIError as error:
+        raise BadAnswerError(json.dumps(error.body)) from error
+    except ValueError as error:
+        raise BadAnswerError(str(error)) from error
+    except _httpx.RequestError as error:  # openai 2 lets it through
+        raise openai.APIConnectionError(request=events.response.request) from error
+
+
+def _key(given: str | None) -> str:
+    """The key given or that of the environment, "" for none. Raises UsageError for what no header can carry."""
+    found = given or next((value for name in KEY_NAMES if (value := os.environ.get(name))), "")
+    key = found.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"the API key holds characters that no header takes: set {' or '.join(KEY_NAMES)} anew")
+    return key
+
+
+def _without_secrets(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
+
+
+def _decoded(response: Any) -> Any:
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError) as error:
+        raise BadAnswerError(response.text) from error
