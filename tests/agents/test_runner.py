@@ -17,7 +17,7 @@ import pytest
 
 from zoomgap import imaging
 from zoomgap.agents import Limits, Progress, RunSummary, run_arm
-from zoomgap.errors import ModelError, UsageError
+from zoomgap.errors import ModelError, RefusedError, UsageError
 from zoomgap.models.prices import Price
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import Box, Reply, Request, RunSpec, Sample, Sampling, Size, Usage
@@ -292,3 +292,10 @@ async def test_a_cost_that_is_not_known_cannot_be_limited(store):
         await work(store, 1, ScriptedModel(counted), "direct", 1, limits=Limits(cost=1))
     with pytest.raises(ModelError, match="no token counts"):
         await work(store, 1, ScriptedModel(["7"]), "direct", 1, price=Price(1, 1), limits=Limits(cost=1))
+
+
+async def test_a_refusal_stops_the_run_at_once_and_what_is_stored_stays(store):
+    replies = ["7", "7", RefusedError("endpoint answered 401: set ZOOMGAP_API_KEY")]
+    with pytest.raises(RefusedError, match="401"):
+        await run_arm(spec_of(), make_samples(store, 9), store, ScriptedModel(replies), concurrency=1)
+    assert [row.stop_reason for row in store.trajectories()] == ["answered"] * 2

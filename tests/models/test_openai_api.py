@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zoomgap.errors import ModelError, RefusedError, UsageError
+from zoomgap.errors import ModelError, RefusedError, TooLongError, UsageError
 from zoomgap.models import openai_api, retry
 from zoomgap.models.openai_api import EndpointModel
 from zoomgap.records import Image, Message, Reply, Request, Sampling, Text, Usage
@@ -134,6 +134,21 @@ async def test_other_errors_are_final(status):
     assert str(status) in message
     assert "bad" in message
     assert ("--pixels" in message) == (status != 422)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": {"message": "This model\'s maximum context length is 8192 tokens.", "code": "context_length_exceeded"}}',
+        '{"object": "error", "message": "The decoder prompt (length 9000) is longer than the maximum model length"}',
+        '{"error": "the request exceeds the available context size"}',
+        "Input is too long for requested model: prompt is too long",
+    ],
+)
+async def test_a_conversation_that_is_too_long_is_told_apart(body):
+    with serving(Answer(400, body)) as server:
+        await fails(server, TooLongError)
+    assert len(server.bodies) == 1
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,9 @@ _REMEDIES = {
 }
 _REFUSED = frozenset({401, 402, 403, 404})
 _TOO_LONG = re.compile(
-    r"context[ _](length|window|size)|max(imum)?[ _](model|context|input|prompt|sequence)[ _]len|too many (input )?tokens"
-    r"|(prompt|input|request) is too long|longer than the maximum|exceeds the (available|maximum|model)",
+    r"context[ _](length|window|size)|max(imum)?[ _](model|context|input|prompt|sequence)[ _]len"
+    r"|too many (input )?tokens|(prompt|input|request) is too long|longer than the maximum"
+    r"|exceeds the (available|maximum|model)",
     re.IGNORECASE,
 )
 """How servers say, with a 400, that a conversation has too many tokens (OpenAI, vLLM, SGLang, llama.cpp and others)."""
