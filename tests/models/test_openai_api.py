@@ -139,7 +139,7 @@ async def test_other_errors_are_final(status):
 @pytest.mark.parametrize(
     "body",
     [
-        '{"error": {"message": "This model\'s maximum context length is 8192 tokens.", "code": "context_length_exceeded"}}',
+        '{"error": {"message": "maximum context length is 8192 tokens", "code": "context_length_exceeded"}}',
         '{"object": "error", "message": "The decoder prompt (length 9000) is longer than the maximum model length"}',
         '{"error": "the request exceeds the available context size"}',
         "Input is too long for requested model: prompt is too long",
