@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from zoomgap import imaging
@@ -27,6 +27,7 @@ def is_long(size: Size) -> bool:
     return max(size.width, size.height) > 200 * min(size.width, size.height)
 
 
+@settings(deadline=None)
 @given(FAMILY, SIZES)
 def test_every_rule_gives_an_image_within_its_numbers(family, size):
     assume(not is_long(size))
@@ -48,12 +49,14 @@ def test_every_rule_gives_an_image_within_its_numbers(family, size):
         assert found == size
 
 
+@settings(deadline=None)
 @given(st.sampled_from([family for family in FAMILIES if family.resize not in ("internvl", "llama4")]), SIZES)
 def test_a_turned_image_is_processed_as_the_image_turned(family, size):
     assume(not is_long(size))
     assert processed_size(family, turned(size)) == turned(processed_size(family, size))
 
 
+@settings(deadline=None)
 @given(st.sampled_from([family for family in FAMILIES if family.convention == "absolute"]), SIZES)
 def test_what_is_sent_within_the_default_budgets_is_not_resized_again(family, size):
     """Where boxes are counted in pixels, those of our own view are those of the model."""
@@ -65,6 +68,7 @@ def test_what_is_sent_within_the_default_budgets_is_not_resized_again(family, si
         assert processed_size(family, view) == view
 
 
+@settings(deadline=None)
 @given(SIZES)
 def test_a_resized_image_is_not_resized_again(size):
     assume(not is_long(size))
@@ -89,6 +93,7 @@ def test_claude_as_its_documentation_has_it(size, tokens, side, found):
     assert processed_size(family, size) == found
 
 
+@settings(deadline=None)
 @given(SIZES, st.sampled_from([(1568, 1568), (4784, 2576)]))
 def test_claude_shrinks_no_more_than_it_must(size, tier):
     tokens, side = tier
@@ -130,6 +135,7 @@ def agree(family: Family, theirs) -> None:
     """Compare over sizes of every kind: small, square, long, large. theirs: width, height -> Size or ValueError."""
     checked = []
 
+    @settings(deadline=None)
     @given(st.integers(1, 7_000), st.integers(1, 7_000))
     def compare(width, height):
         try:

@@ -60,7 +60,7 @@ class Family(Rule):
 
 PATCH28 = 28 * 28
 _PROCESSOR = "transformers, models/{}/image_processing_{}.py"
-_UNSAID = "boxes and calls are documented nowhere: the defaults for unknown models"
+_UNSAID = "no documentation of boxes or calls was found: the defaults for unknown models"
 
 
 FAMILIES = (
@@ -139,7 +139,7 @@ FAMILIES = (
         pattern=r"internvl",
         source="internvl.readthedocs.io/en/latest/get_started/chat_data_format.html (boxes of 0 to 1000); "
         + _PROCESSOR.format("got_ocr2", "got_ocr2")
-        + " with 1 to 12 tiles of 448; calls are not documented: the default",
+        + " with 1 to 12 tiles of 448; no documentation of calls was found: the default",
     ),
     Family(
         name="glm-4.1v",
@@ -151,7 +151,7 @@ FAMILIES = (
         crop_pixels=320 * PATCH28,
         pattern=r"glm-?4[._]1v|glm4v$",
         source="github.com/zai-org/GLM-V, README (boxes of 0 to 1000); preprocessor_config.json of GLM-4.1V-9B-Thinking"
-        ", halved as an image counts twice; calls are not documented: the default",
+        ", halved as an image counts twice; no documentation of calls was found: the default",
     ),
     Family(
         name="glm-v",
@@ -226,7 +226,8 @@ FAMILIES = (
         crop_pixels=320 * PATCH28,
         pattern=r"kimi[-_]?vl",
         source="image_processing_kimi_vl.py and preprocessor_config.json of Kimi-VL-A3B-Instruct (4,096 patches); "
-        "github.com/xlang-ai/OSWorld, mm_agents/kimi/kimi_agent.py (0 to 1); calls are not documented: the default",
+        "github.com/xlang-ai/OSWorld, mm_agents/kimi/kimi_agent.py (0 to 1); "
+        "no documentation of calls was found: the default",
     ),
     Family(
         name="deepseek-vl2",
@@ -235,7 +236,7 @@ FAMILIES = (
         crop_pixels=320 * PATCH28,
         pattern=r"deepseek[-_]?vl[-_]?v?2",
         source="github.com/deepseek-ai/DeepSeek-VL2, deepseek_vl2/serve/app_modules/utils.py (boxes of 0 to 999); "
-        "calls are not documented: the default",
+        "no documentation of calls was found: the default",
     ),
     Family(
         name="smolvlm",
@@ -274,7 +275,7 @@ FAMILIES = (
         dialect="native",
         pattern=r"mistral[-_]?(3|small|medium|large)|magistral|ministral|devstral",
         source="processor_config.json of Devstral-Small-2 (patch 14, merged by 2; 1540); docs.vllm.ai/en/latest/"
-        "features/tool_calling (--tool-call-parser mistral); no box format is documented: the default",
+        "features/tool_calling (--tool-call-parser mistral); no documentation of boxes was found: the default",
     ),
     Family(
         name="pixtral",
@@ -296,7 +297,7 @@ FAMILIES = (
         dialect="native",
         pattern=r"llama[-_]?4",
         source=_PROCESSOR.format("llama4", "llama4") + " with 16 tiles; docs.vllm.ai/en/latest/features/tool_calling "
-        "(--tool-call-parser llama4_pythonic); no box format is documented: the default",
+        "(--tool-call-parser llama4_pythonic); no documentation of boxes was found: the default",
     ),
     Family(
         name="molmo",
