@@ -361,8 +361,8 @@ def endpoint(serve):
 
 async def test_the_embedded_model_behind_a_real_server(endpoint, tmp_path):
     pictures = Pictures()
-    model = EndpointModel(endpoint, str(MICRO_PATH), pictures.load, budget_s=60)
-    report = await probe(model, pictures, max_images=2, max_side=512, max_tokens=4, seed=1)
+    model = EndpointModel(endpoint, str(MICRO_PATH), pictures.load)
+    report = await probe(model, pictures, max_images=2, max_side=512, max_tokens=4, timeout_s=300, seed=1)
     await model.aclose()
     assert tuple(finding.name for finding in report.findings) == NAMES
     assert report.value("answers") is True

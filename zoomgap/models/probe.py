@@ -293,20 +293,23 @@ class _Prober:
     async def many(self, most: int) -> None:
         """Pictures of one request, doubled until one is refused or `most` are reached."""
         accepted, read, count = 0, 0, 1
-        unread, dropped, end = "", False, None
-        while count <= most and end is None:
+        unread, dropped = "", False
+        end: _Answer | None = None
+        while count <= most:
             answer, named = await self._numbers(count)
             if answer.reply is None:
                 end = answer
                 break
             accepted = count
-            if len(named) < count:
+            if len(named) < count and self.value("reads_pictures") is True:
                 _, again = await self._numbers(count)
                 # The first or the last ones only, twice: the others were not misread, they never came.
                 dropped |= named == again and _is_end(named, count)
                 named |= again
-            read = count if len(named) == count else read
-            unread = unread if len(named) == count or unread else f"of {count} it names {_listed(named)}"
+            if len(named) == count:
+                read = count
+            else:
+                unread = unread or f"of {count} it names {_listed(named)}"
             count *= 2
         limit = f"{count} {end.said()}" if end else "the most that was tried"
         refused = end is not None and end.refused
@@ -327,7 +330,8 @@ class _Prober:
 
     async def large(self, most: int) -> None:
         """A square picture, its side doubled until it is refused or `most` pixels are reached."""
-        accepted, read, side, end = 0, 0, min(FIRST_SIDE, most), None
+        accepted, read, side = 0, 0, min(FIRST_SIDE, most)
+        end: _Answer | None = None
         while side <= most:
             number = self.new_number()
             answer = await self.ask(_user(self.pictures.number(number, side, side), NUMBER))
