@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from zoomgap.cli import app
+from zoomgap.models.families import FAMILIES, UNKNOWN, Family
 from zoomgap.storage import schema_markdown
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -33,7 +34,30 @@ def cli_markdown() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"cli.md": cli_markdown, "schema.md": schema_markdown}
+def models_markdown() -> str:
+    """docs/models.md with its tables of families made anew; the rest of the page is written by hand."""
+    head = (
+        "| family | boxes | factor | view px | crop px | calls | tools shown | images | resize |\n" + "|---" * 9 + "|"
+    )
+
+    def row(family: Family) -> str:
+        cells = (
+            family.name, family.convention, family.factor, f"{family.view_pixels:,}", f"{family.crop_pixels:,}",
+            family.dialect, "yes" if family.renders_tools else "no", family.max_images or "", family.resize,
+        )  # fmt: skip
+        return "| " + " | ".join(map(str, cells)) + " |"
+
+    families = (*FAMILIES, UNKNOWN)
+    table = "\n".join([head, *map(row, families)])
+    sources = "\n".join(f"- {family.name}: {family.source}" for family in families)
+    before, mark, rest = (DOCS / "models.md").read_text(encoding="utf-8").partition("<!-- families -->\n")
+    _, end, after = rest.partition("<!-- end of families -->\n")
+    assert mark, "docs/models.md has lost its first mark"
+    assert end, "docs/models.md has lost its last mark"
+    return f"{before}{mark}{table}\n\nSources:\n\n{sources}\n{end}{after}"
+
+
+PAGES = {"cli.md": cli_markdown, "schema.md": schema_markdown, "models.md": models_markdown}
 
 
 def main() -> None:

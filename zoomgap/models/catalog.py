@@ -1,75 +1,51 @@
-"""Known model families and how to open a model by name.
-
-Conventions and factors are those of each family's own documentation and processors (Qwen-VL: smart_resize with
-factor 28 or 32; Gemini: 0 to 1000 in y, x order). Unknown models get what works for most: 0 to 1000, xyxy.
-"""
+"""Which family a model is of, and how to open a model by name."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from zoomgap.errors import UsageError
 from zoomgap.models.base import LoadImage, VisionModel
-from zoomgap.records import Convention, ImageReturn
+from zoomgap.models.families import FAMILIES, UNKNOWN, Family
 
 MICRO_PATH = Path(__file__).parent / "micro"
 """The embedded checkpoint."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """What a family of models expects.
+class Identified(NamedTuple):
+    """A model's family and how it was found, in words."""
 
-    convention: how it writes boxes. factor: image sides are multiples of it. view_pixels, crop_pixels: default budgets
-    of the full image and of a crop. image_return: where a crop goes back. suffix: whether questions end with a
-    sentence on the form of the answer. pattern: what names of the family contain (regular expression, any case).
-    """
-
-    name: str
-    convention: Convention = "relative_1000"
-    factor: int = 32
-    view_pixels: int = 1024 * 1024
-    crop_pixels: int = 512 * 512
-    image_return: ImageReturn = "user"
-    suffix: bool = True
-    pattern: str = ""
-
-
-FAMILIES = (
-    Family(
-        name="micro", view_pixels=256 * 256, crop_pixels=128 * 128, suffix=False, pattern=r"(^|[/_-])micro($|[/_-])"
-    ),
-    Family(
-        name="qwen2.5-vl",
-        convention="absolute",
-        factor=28,
-        view_pixels=1280 * 28 * 28,
-        crop_pixels=320 * 28 * 28,
-        pattern=r"qwen-?2[._]5-?_?vl",
-    ),
-    Family(name="qwen3-vl", pattern=r"qwen-?3(-?_?vl|[._]5)"),
-    Family(name="internvl", factor=28, view_pixels=1280 * 28 * 28, crop_pixels=320 * 28 * 28, pattern=r"internvl"),
-    Family(name="glm", factor=28, view_pixels=1280 * 28 * 28, crop_pixels=320 * 28 * 28, pattern=r"glm-?[45]"),
-    Family(name="gemini", convention="relative_1000_yx", pattern=r"gemini"),
-    Family(name="gpt", pattern=r"(^|/)(gpt-|o[1-9])"),
-)
-UNKNOWN = Family(name="unknown", factor=28, view_pixels=1280 * 28 * 28, crop_pixels=320 * 28 * 28)
+    family: Family
+    by: str
 
 
 def family_of(model: str) -> Family:
+    """The family of a model as `identify` finds it."""
+    return identify(model).family
+
+
+def identify(model: str) -> Identified:
     """The family of a model: by its config.json where the name is a checkpoint folder, else by the name.
 
     Raises UsageError when `hf:PATH` names no checkpoint folder.
     """
     folder = Path(model.removeprefix("hf:"))
     if model.startswith("hf:") or (folder / "config.json").is_file():
-        return _family_of_config(_config(folder))
-    return _by_name(model)
+        return _by_config(_config(folder))
+    return Identified(_by_name(model), "by its name")
+
+
+def family_named(name: str) -> Family:
+    """A family of the catalog. Raises UsageError for an unknown name, with the known ones."""
+    found = next((family for family in (*FAMILIES, UNKNOWN) if family.name == name), None)
+    if found is None:
+        known = ", ".join(family.name for family in (*FAMILIES, UNKNOWN))
+        raise UsageError(f"family '{name}' is not known: use one of {known}")
+    return found
 
 
 def open_model(model: str, endpoint: str | None, load_image: LoadImage, *, batch_size: int = 32) -> VisionModel:
@@ -118,10 +94,10 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _family_of_config(config: dict[str, Any]) -> Family:
+def _by_config(config: dict[str, Any]) -> Identified:
     """A student of the embedded model keeps its settings, whatever its folder is called."""
     kind = str(config.get("model_type", ""))
     small = kind == "qwen3_vl" and config.get("text_config", {}).get("hidden_size", 512) < 512
     if config.get("zoomgap_micro") or small:
-        return _by_name("micro")
-    return _by_name(kind)
+        return Identified(_by_name("micro"), "by its config.json (a student of micro)")
+    return Identified(_by_name(kind), f"by model_type '{kind}' of its config.json")
