@@ -23,12 +23,14 @@ ALLOWED = {
     "agents": BELOW | {"storage"},
     "distill": BELOW | {"storage"},
     "compare": BELOW | {"storage"},
-    "pipeline": BELOW | {"storage", "agents", "distill", "compare"},
+    "pipeline": BELOW | {"config", "storage", "agents", "distill", "compare"},
     "demo": BELOW | {"storage", "pipeline", "compare"},
     "console": {"errors", "records", "storage"},
     "options": set(),
+    "config": {"errors", "records", "models"},
+    "cli_models": {"errors", "models", "config", "console", "options"},
     "cli_distill": BELOW | {"options", "storage", "pipeline", "distill", "console"},
-    "cli": BELOW | {"options", "storage", "pipeline", "demo", "console", "cli_distill"},
+    "cli": BELOW | {"options", "storage", "pipeline", "demo", "console", "cli_distill", "cli_models"},
     "__main__": {"cli"},
 }
 HEAVY_ALLOWED = {

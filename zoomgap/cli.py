@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoomgap import __version__
 from zoomgap.cli_distill import distill_app
+from zoomgap.cli_models import models_app
 from zoomgap.console import (
     answer_line,
     comparison_lines,
@@ -27,7 +28,23 @@ from zoomgap.console import (
     table,
 )
 from zoomgap.errors import UsageError, ZoomgapError
-from zoomgap.options import DEFAULT_DB, Arm, Db, Endpoint, Json, MaxZooms, Model, Tools
+from zoomgap.options import (
+    DEFAULT_DB,
+    Arm,
+    Convention,
+    Db,
+    Endpoint,
+    Family,
+    ImageReturn,
+    Json,
+    MaxZooms,
+    Model,
+    Tools,
+    Wire,
+)
+
+if TYPE_CHECKING:
+    from zoomgap.pipeline import ModelChoice
 
 app = typer.Typer(
     help="When is an agent that zooms still needed, and when does a distilled model do the job in one glance?",
@@ -38,7 +55,8 @@ app = typer.Typer(
 bench_app = typer.Typer(help="Make and list benchmarks.", no_args_is_help=True, rich_markup_mode=None)
 traces_app = typer.Typer(help="Look at what an arm did, step by step.", no_args_is_help=True, rich_markup_mode=None)
 db_app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
-for name, group in {"bench": bench_app, "traces": traces_app, "distill": distill_app, "db": db_app}.items():
+GROUPS = {"bench": bench_app, "traces": traces_app, "distill": distill_app, "models": models_app, "db": db_app}
+for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 
 
@@ -124,12 +142,28 @@ def bench_list(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
 # Answering
 
 
+def _choice(model: str, endpoint: str | None, wire: str | None, **overrides: str | None) -> ModelChoice:
+    """The model that options name; what is uncertain about it is told on stderr."""
+    from zoomgap.pipeline import ModelChoice
+
+    if wire not in (None, "chat", "responses"):
+        raise UsageError(f"wire '{wire}' is not known: use chat or responses")
+    choice = ModelChoice(model=model, endpoint=endpoint, overrides=overrides, wire=wire)  # type: ignore[arg-type]
+    for warning in choice.settled().warnings:
+        print(f"zoomgap: {warning}", file=sys.stderr)
+    return choice
+
+
 @app.command("run")
 def run_command(
     bench: Annotated[str, typer.Option(help="A benchmark of the database (`zoomgap bench list`).")],
     arm: Arm,
     model: Model = "micro",
     endpoint: Endpoint = None,
+    family: Family = None,
+    convention: Convention = None,
+    image_return: ImageReturn = None,
+    wire: Wire = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Samples under way at once.")] = 32,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
     pixels: Annotated[
@@ -174,7 +208,7 @@ def run_command(
         price=None if price is None else read_price(price),
         limits=pipeline.Limits(samples=max_samples, cost=max_cost),
     )
-    chosen = pipeline.ModelChoice(model=model, endpoint=endpoint)
+    chosen = _choice(model, endpoint, wire, family=family, convention=convention, image_return=image_return)
     if dry_run:
         with opened(db) as store:
             found = pipeline.dry_run(store, bench, arm, chosen, options)
@@ -209,6 +243,10 @@ def ask(
     arm: Arm = "agent",
     model: Model = "micro",
     endpoint: Endpoint = None,
+    family: Family = None,
+    convention: Convention = None,
+    image_return: ImageReturn = None,
+    wire: Wire = None,
     max_zooms: MaxZooms = 3,
     tools: Tools = "zoom_in",
     db: Db = DEFAULT_DB,
@@ -228,7 +266,7 @@ def ask(
             question,
             choice or [],
             arm,
-            pipeline.ModelChoice(model=model, endpoint=endpoint),
+            _choice(model, endpoint, wire, family=family, convention=convention, image_return=image_return),
             pipeline.RunOptions(max_zooms=max_zooms, tools=tuple(tools.split(","))),
             None if as_json else step_line,
         )

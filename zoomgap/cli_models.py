@@ -9,11 +9,11 @@ import typer
 
 from zoomgap.console import print_json, progress, resumable, table
 from zoomgap.errors import ZoomgapError
+from zoomgap.options import Json
 
 models_app = typer.Typer(
     help="What is known of models, and finding out about a new one.", no_args_is_help=True, rich_markup_mode=None
 )
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @models_app.command("list")

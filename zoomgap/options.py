@@ -13,6 +13,13 @@ Db = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Model = Annotated[str, typer.Option(help="micro (embedded), hf:PATH (a checkpoint folder), or a name with --endpoint.")]
 Endpoint = Annotated[str | None, typer.Option(help="An OpenAI-compatible server, such as http://localhost:8000/v1.")]
+Family = Annotated[str | None, typer.Option(help="Family of the model (`zoomgap models list`); default by its name.")]
+Convention = Annotated[
+    str | None,
+    typer.Option(help="How the model writes boxes: relative_1000, relative_1, absolute or relative_1000_yx."),
+]
+ImageReturn = Annotated[str | None, typer.Option(help="Where crops go back: user, tool or responses.")]
+Wire = Annotated[str | None, typer.Option(help="To the endpoint: chat or responses.")]
 Arm = Annotated[
     str,
     typer.Option(

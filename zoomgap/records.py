@@ -16,7 +16,9 @@ from typing import Any, Literal, get_args
 AnswerKind = Literal["choice", "integer", "text"]
 EvidenceKind = Literal["tight", "region"]
 Role = Literal["system", "user", "assistant", "tool"]
-ImageReturn = Literal["user", "tool"]
+ImageReturn = Literal["user", "tool", "responses"]
+WireName = Literal["chat", "responses"]
+Dialect = Literal["native", "hermes", "json"]
 Convention = Literal["relative_1000", "relative_1", "absolute", "relative_1000_yx"]
 Verdict = Literal["correct", "incorrect", "unparsed", "error"]
 StopReason = Literal["answered", "budget", "repeated_box", "unparsable_call", "context", "endpoint_error", "cancelled"]
@@ -415,7 +417,8 @@ class RunSpec:
     weights, dtype: sha256 and number format of an in-process model's weights, else None. prompts: sha256 of the
     templates used; suffix: whether the answer-form sentence is added. attempts: answers a sample. tools: offered to an
     agent; padding: share of a box's sides added on each side; renders_tools: whether the model's chat template shows
-    tools. match: run whose unique image tokens `direct-matched` gets.
+    tools; dialect: how it is told to write calls. wire: to the endpoint. match: run whose unique image tokens
+    `direct-matched` gets.
     """
 
     benchmark: str
@@ -438,6 +441,8 @@ class RunSpec:
     tools: tuple[str, ...] = ("zoom_in",)
     padding: float = 0.0
     renders_tools: bool = True
+    dialect: Dialect = "hermes"
+    wire: WireName = "chat"
     match: str | None = None
 
     @property

@@ -14,7 +14,19 @@ from zoomgap import imaging
 from zoomgap.agents.dialects import storable
 from zoomgap.errors import ModelError, RefusedError, TooLongError
 from zoomgap.models.base import LoadImage, VisionModel
-from zoomgap.records import Convention, Image, ImageInfo, ImageReturn, Reply, Request, RunSpec, Sampling, Size, Step
+from zoomgap.records import (
+    Convention,
+    Dialect,
+    Image,
+    ImageInfo,
+    ImageReturn,
+    Reply,
+    Request,
+    RunSpec,
+    Sampling,
+    Size,
+    Step,
+)
 
 SaveImage = Callable[[bytes, str, Size], ImageInfo]
 """Encoded bytes, media type and size -> the stored image. Called from several threads, as LoadImage is."""
@@ -36,6 +48,7 @@ class Settings:
     tools: tuple[str, ...] = ("zoom_in",)
     padding: float = 0.0
     renders_tools: bool = True
+    dialect: Dialect = "hermes"
     sampling: Sampling = field(default_factory=Sampling)
     logprobs: int | None = None
 

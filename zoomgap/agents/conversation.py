@@ -43,11 +43,11 @@ def answers(
         else:
             name = Text(prompts.render("image", number=first))
             picture = () if step.observation is None else (step.observation,)
-            content = (*picture, name) if settings.image_return == "tool" else (name,)
+            content = (*picture, name) if settings.image_return != "user" else (name,)
             shown += (*picture, name)
             first += 1
         yield Message(role="tool", content=content, tool_call_id=call.id)
-    if shown and settings.image_return != "tool":
+    if shown and settings.image_return == "user":
         yield Message(role="user", content=tuple(shown))
 
 

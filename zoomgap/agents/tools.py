@@ -141,7 +141,9 @@ def coordinates(convention: Convention) -> str:
 def system_text(settings: Settings) -> str:
     """What a model that was not trained for the tools has to be told about them."""
     example = [0.25, 0.5, 0.5, 0.75] if settings.convention == "relative_1" else [250, 500, 500, 750]
-    rules = {"coordinates": coordinates(settings.convention), "max_zooms": settings.max_zooms, "example": example}
+    # A server without a parser hands a native call through as text: most such models write the hermes form.
+    call = prompts.render("call_json" if settings.dialect == "json" else "call_hermes", example=example)
+    rules = {"coordinates": coordinates(settings.convention), "max_zooms": settings.max_zooms, "call": call}
     more = [prompts.render(f"system_{name}") for name in settings.tools if name != NAMES[0]]
     return " ".join([prompts.render("system_agent", **rules), *more])
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from zoomgap.errors import UsageError
 from zoomgap.models.base import LoadImage, VisionModel
 from zoomgap.models.families import FAMILIES, UNKNOWN, Family
+from zoomgap.records import WireName
 
 MICRO_PATH = Path(__file__).parent / "micro"
 """The embedded checkpoint."""
@@ -48,10 +49,19 @@ def family_named(name: str) -> Family:
     return found
 
 
-def open_model(model: str, endpoint: str | None, load_image: LoadImage, *, batch_size: int = 32) -> VisionModel:
+def open_model(
+    model: str,
+    endpoint: str | None,
+    load_image: LoadImage,
+    *,
+    batch_size: int = 32,
+    concurrency: int = 256,
+    wire: WireName = "chat",
+) -> VisionModel:
     """A model by name: `micro`, `hf:PATH`, or any name that the endpoint serves.
 
-    batch_size: how many requests an in-process model answers at once. Raises UsageError for anything else, naming
+    batch_size: how many requests an in-process model answers at once; concurrency: how many an endpoint is sent at once
+    at most; wire: which way. Raises UsageError for anything else, naming
     what is valid.
     """
     if endpoint is not None:
@@ -62,7 +72,7 @@ def open_model(model: str, endpoint: str | None, load_image: LoadImage, *, batch
             raise UsageError(f"'{model}' runs in process and takes no endpoint: drop one of the two")
         from zoomgap.models.openai_api import EndpointModel
 
-        return EndpointModel(endpoint, model, load_image)
+        return EndpointModel(endpoint, model, load_image, wire=wire, concurrency=concurrency)
     if model == "micro":
         folder = MICRO_PATH
     elif model.startswith("hf:"):

@@ -7,16 +7,14 @@ default that is safe for any model, and `source` says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from zoomgap.models.resize import Rule
-from zoomgap.records import Convention, ImageReturn
-
-Dialect = Literal["native", "hermes", "json"]
-"""How a model writes a call: in its wire's own field (`native`), as <tool_call>{json}</tool_call> in its text
-(`hermes`), or as fenced JSON in its text (`json`)."""
+from zoomgap.records import Convention, Dialect, ImageReturn
 
 DIALECTS: tuple[str, ...] = get_args(Dialect)
+"""How models write a call: in their wire's own field (`native`), as <tool_call>{json}</tool_call> in their text
+(`hermes`), or as fenced JSON in their text (`json`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

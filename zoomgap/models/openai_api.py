@@ -29,8 +29,8 @@ from zoomgap.models.retry import (
     is_transient,
     retry_after,
 )
-from zoomgap.models.wire import WIRES, BadAnswerError, DataURLs, WireName, encode
-from zoomgap.records import Clocks, Reply, Request
+from zoomgap.models.wire import WIRES, BadAnswerError, DataURLs, encode
+from zoomgap.records import Clocks, Reply, Request, WireName
 
 FIRST_CONTACT_S = 8.0
 """How long an endpoint that has never answered is tried."""

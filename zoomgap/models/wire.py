@@ -13,14 +13,13 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from zoomgap import imaging
 from zoomgap.errors import UsageError
 from zoomgap.models.base import SCHEME, LoadImage, image_part, request_body, split_reasoning
-from zoomgap.records import Image, Message, Reply, Request, Text, ToolCall, Usage
+from zoomgap.records import Image, Message, Reply, Request, Text, ToolCall, Usage, WireName
 
-WireName = Literal["chat", "responses"]
 CACHED_BYTES = 64 * 2**20
 """How many bytes of data URLs DataURLs keeps."""
 _IMAGE_SLOT = re.compile(rb'("(?:image_)?url":")sha256:([^"]*)"')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -25,9 +25,10 @@ from zoomgap.agents import (
     run_arm,
 )
 from zoomgap.benchmarks import micro
+from zoomgap.config import Settled, settled
 from zoomgap.errors import UsageError
 from zoomgap.models.base import VisionModel
-from zoomgap.models.catalog import family_of, open_model
+from zoomgap.models.catalog import open_model
 from zoomgap.models.prices import Price, list_price
 from zoomgap.pipeline.estimate import Estimate, estimate
 from zoomgap.pipeline.reports import chance, run_data
@@ -42,6 +43,7 @@ from zoomgap.records import (
     Step,
     Trajectory,
     Verdict,
+    WireName,
     canonical_json,
     digest,
 )
@@ -53,10 +55,25 @@ Count = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """Which model answers: `micro`, `hf:PATH`, or the name of one behind an endpoint."""
+    """Which model answers: `micro`, `hf:PATH`, or the name of one behind an endpoint.
+
+    overrides: fields of its family that are otherwise than the catalog and the user's file say, and `family`; None is
+    not given. wire: to the endpoint; None is what its family's way of returning images asks for.
+    """
 
     model: str = "micro"
     endpoint: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    wire: WireName | None = None
+
+    def settled(self) -> Settled:
+        """The model's family with all overrides, and warnings. Raises UsageError as config.settled does."""
+        return settled(self.model, self.overrides)
+
+    def way(self) -> WireName:
+        """The wire to its endpoint."""
+        returned = self.endpoint is not None and self.settled().family.image_return == "responses"
+        return self.wire or ("responses" if returned else "chat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +162,7 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
     if not math.isfinite(options.sampling.temperature) or options.sampling.temperature < 0:
         raise UsageError(f"temperature {options.sampling.temperature} is no temperature: give 0 (greedy) or more")
     _check_agent_options(arm, options)
-    family = family_of(choice.model)
+    family = choice.settled().family
     return RunSpec(
         benchmark=info.name,
         benchmark_sha256=info.sha256,
@@ -166,6 +183,9 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         attempts=options.attempts,
         tools=options.tools,
         padding=options.padding,
+        renders_tools=family.renders_tools,
+        dialect=family.dialect,
+        wire=choice.way(),
         match=options.match,
     )
 
@@ -259,7 +279,14 @@ def run(
         options = replace(options, match=store.run(options.match).id)
 
     async def work() -> RunSummary:
-        model = open_model(choice.model, choice.endpoint, store.objects.read, batch_size=options.concurrency)
+        model = open_model(
+            choice.model,
+            choice.endpoint,
+            store.objects.read,
+            batch_size=options.concurrency,
+            concurrency=options.concurrency,
+            wire=choice.way(),
+        )
         try:
             spec = spec_of(info, arm, choice, model, options)
             store.add_prompt(canonical_json(dict(prompts.templates())))
@@ -328,7 +355,7 @@ async def _answer(
     options: RunOptions,
     on_step: Callable[[Step], None] | None,
 ) -> Trajectory:
-    model = open_model(choice.model, choice.endpoint, store.objects.read, batch_size=1)
+    model = open_model(choice.model, choice.endpoint, store.objects.read, batch_size=1, wire=choice.way())
     try:
         spec = spec_of(store.benchmark(sample.benchmark), arm, choice, model, options)
         store.add_prompt(canonical_json(dict(prompts.templates())))

@@ -232,6 +232,8 @@ ADDED: dict[tuple[str, str], str] = {
     ("runs", "tools"): "offered to an agent",
     ("runs", "padding"): "share of a box's sides added on each side of a crop",
     ("runs", "renders_tools"): "whether the model's chat template shows tools",
+    ("runs", "dialect"): "how the model is told to write calls",
+    ("runs", "wire"): "to the endpoint: chat completions or responses",
     ("runs", "match"): "run whose image tokens direct-matched gets",
 }
 """Descriptions of columns that came later: SQLite cannot add a column with a comment to a strict table."""
@@ -242,6 +244,8 @@ COLUMNS_2 = (
     """ALTER TABLE runs ADD COLUMN tools TEXT NOT NULL DEFAULT '["zoom_in"]' CHECK(json_valid(tools))""",
     "ALTER TABLE runs ADD COLUMN padding REAL NOT NULL DEFAULT 0",
     "ALTER TABLE runs ADD COLUMN renders_tools INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE runs ADD COLUMN dialect TEXT NOT NULL DEFAULT 'hermes'",
+    "ALTER TABLE runs ADD COLUMN wire TEXT NOT NULL DEFAULT 'chat'",
     "ALTER TABLE runs ADD COLUMN match TEXT",
 )
 
