@@ -71,6 +71,10 @@ def distill_train(
             "--freeze-vision/--train-vision", help="Keep the vision tower, but for its merger. [default: for micro]"
         ),
     ] = None,
+    base_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the base's weights in the student's. [default: 0.25 for micro]"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Order of the items.")] = 0,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
@@ -99,6 +103,7 @@ def distill_train(
                 "replay_share": replay_share,
                 "seed": seed,
                 **({} if freeze_vision is None else {"freeze_vision": freeze_vision}),
+                **({} if base_share is None else {"base_share": base_share}),
             },
             lambda p: update(p.step, p.steps, f"loss {p.loss:.3f}" if p.loss is not None else ""),
         )

@@ -42,7 +42,7 @@ class Scale:
 
 SHORT = Scale(test=36, distill=16, timing=4, minutes=0.1)
 USUAL = Scale(test=240, distill=160, timing=20, minutes=1.0)
-FULL = Scale(test=1200, distill=1500, timing=60, minutes=12, labels=("agent", "self", "random-crop", "gold"))
+FULL = Scale(test=1200, distill=1750, timing=60, minutes=20, labels=("agent", "self", "random-crop", "gold"))
 
 QUESTIONS = 4
 """Samples about each distillation scene: encoding an image is dear, another question about it is cheap."""

@@ -85,6 +85,20 @@ def test_a_frozen_vision_tower_stays_and_the_rest_learns(items, world, tiny_chec
     assert [name for name in changed if "language_model" in name]
 
 
+def test_a_share_of_the_base_is_averaged_into_the_student(items, world, tiny_checkpoint, tmp_path):
+    weights = {}
+    for share in (0.0, 0.25, 1.0):
+        config = replace(CONFIG, epochs=2, base_share=share)
+        train(config, items, world.pictures.load, tiny_checkpoint, tmp_path / str(share))
+        weights[share] = load_checkpoint(tmp_path / str(share))[0].float().state_dict()
+    base = load_checkpoint(tiny_checkpoint)[0].float().state_dict()
+    for name, before in base.items():
+        trained = weights[0.0][name]
+        torch.testing.assert_close(weights[1.0][name], before, rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(weights[0.25][name], 0.75 * trained + 0.25 * before, rtol=2e-2, atol=2e-3)
+    assert any((weights[0.0][name] - base[name]).abs().max() > 0.01 for name in base)
+
+
 def test_a_model_without_a_vision_tower_cannot_have_it_frozen():
     with pytest.raises(UsageError, match="vision_tower"):
         freeze_vision(torch.nn.Linear(2, 2))

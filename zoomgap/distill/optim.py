@@ -90,9 +90,14 @@ class Pair:
                 group["lr"] = rate
 
 
-def make_optimizer(model: nn.Module, lr_matrix: float = 0.02, lr_rest: float = 3e-3) -> Pair:
+OUTSIDE = ("embed", "lm_head", "head.")
+"""Words in the names of matrices that are not inside layers."""
+
+
+def make_optimizer(
+    model: nn.Module, lr_matrix: float = 0.02, lr_rest: float = 3e-3, outside: tuple[str, ...] = OUTSIDE
+) -> Pair:
     """Muon on the 2-D weights inside layers; AdamW on embeddings, norms, biases, the patch embedding and heads."""
-    outside = ("embed", "lm_head", "head.")
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, p in model.named_parameters():

@@ -30,7 +30,7 @@ from zoomgap.distill.dataset import (
     views_of,
 )
 from zoomgap.distill.encoding import prefetch
-from zoomgap.distill.optim import make_optimizer
+from zoomgap.distill.optim import OUTSIDE, make_optimizer
 from zoomgap.distill.rows import RowEncoder, encoder_for
 from zoomgap.distill.student import TrainResult, Validation, finished, save_student, state_path
 from zoomgap.errors import UsageError, ZoomgapError
@@ -61,6 +61,8 @@ class TrainConfig:
     jitter: how far views are shifted at most, pixels of the view, drawn anew in every epoch: a fixed vision tower would
     otherwise hand over the same tokens each time, and a small set is soon known by heart.
     freeze_vision: keep the vision tower as it is, but for the merger that hands its tokens to the language part.
+    base_share: of the base's weights in the student's, averaged at the end (WiSE-FT, arXiv 2109.01903): what training
+    made the student forget comes back sooner than what it learned goes.
     validation_share: share of images held out, of which at most validation_items items are used. view_pixels, factor,
     suffix: the full image's budget and the arms' wording.
     """
@@ -78,6 +80,7 @@ class TrainConfig:
     look_weight: float = 0.0
     jitter: int = 0
     freeze_vision: bool = False
+    base_share: float = 0.0
     validation_share: float = 0.05
     validation_items: int = 512
     validate_every: int = 200
@@ -134,7 +137,7 @@ class Trainer:
         self, config: TrainConfig, items: Sequence[Item], load_image: LoadImage, base: Path, out: Path, identity: str,
         replay: Replay | None, places: Mapping[str, Box],
     ) -> None:  # fmt: skip
-        self.config, self.out, self.identity, self.replay = config, out, identity, replay
+        self.config, self.base, self.out, self.identity, self.replay = config, base, out, identity, replay
         self.parts = split(items, config.validation_share)
         if not self.parts.train:
             raise UsageError(f"{len(items)} items leave none to train on: give more images or a lower validation_share")
@@ -144,7 +147,9 @@ class Trainer:
         self.model.to(self.device, torch.float32)
         if config.freeze_vision:
             freeze_vision(self.model)
-        self.optimizer = make_optimizer(self.model, config.lr_matrix, config.lr_rest)
+        # Beside a frozen tower, orthogonalising the merger's large matrix would be two thirds of Muon's time.
+        outside = (*OUTSIDE, "merger") if config.freeze_vision else OUTSIDE
+        self.optimizer = make_optimizer(self.model, config.lr_matrix, config.lr_rest, outside)
         self.encoder = encoder_for(
             self.model, self.processor, load_image, config.view_pixels, config.factor, config.suffix
         )
@@ -185,8 +190,17 @@ class Trainer:
             if not self.updating:
                 self.save()
             raise
+        if self.config.base_share:
+            self._average()
         self.validate()
         self.state.seconds = time.monotonic() - began
+
+    def _average(self) -> None:
+        """Move the weights towards the base's."""
+        base = dict(load_checkpoint(self.base)[0].named_parameters())
+        with torch.no_grad():
+            for name, weight in self.model.named_parameters():  # tied weights once
+                weight.lerp_(base[name].to(weight), self.config.base_share)
 
     def progress(self) -> Progress:
         state, done = self.state, self._share_done()

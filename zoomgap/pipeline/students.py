@@ -136,6 +136,7 @@ def build_datasets(
 
 MICRO: Mapping[str, Any] = {
     "look_weight": 0.5, "freeze_vision": True, "jitter": 8, "lr_matrix": 0.01, "lr_rest": 1e-3,
+    "base_share": 0.25,
 }  # fmt: skip
 """How a student of the embedded model is trained, unless settings say otherwise."""
 
