@@ -187,6 +187,21 @@ async def test_only_so_many_calls_of_a_reply_are_looked_at(world):
     assert answers[-2:] == [f"Not carried out: at most {MAX_CALLS} calls at a time."] * 2
 
 
+async def test_a_model_that_is_shown_no_tools_gets_its_own_words_and_plain_turns(world, call):
+    said = "I look closer. " + call(0, 0, 400, 400) + call(1, 2, 1, 2)
+    trajectory, history = await zoom(world, [said, "B"], suffix=True, renders_tools=False)
+    assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 1)
+    assert not any(request.tools for request in history)
+    roles = [message.role for message in history[-1].messages]
+    assert roles == ["system", "user", "assistant", "user"]
+    spoken, told = history[-1].messages[2:]
+    assert texts(spoken) == [said]
+    assert not spoken.tool_calls
+    assert told.content[0] == trajectory.steps[0].observation
+    assert texts(told)[0] == "image 1\n"
+    assert "empty" in texts(told)[1]
+
+
 async def test_a_turned_picture_and_boxes_in_it(world):
     names = ("zoom_in", "rotate", "view_whole")
     turn = ToolCall("a", "rotate", '{"degrees": 90, "image": 0}')

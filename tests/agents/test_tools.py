@@ -124,6 +124,11 @@ def test_conventions(convention, written):
     assert tools.place(written, WHOLE, SIZE, convention) == Box(200, 300, 400, 450)
 
 
+def test_the_model_is_told_its_own_way_of_calling():
+    assert "```json" in tools.system_text(Settings(dialect="json"))
+    assert "<tool_call>" in tools.system_text(Settings(dialect="hermes"))
+
+
 def test_more_tools_are_told_and_offered_where_the_run_has_them():
     names = ("zoom_in", "rotate", "view_whole")
     told = tools.system_text(Settings(tools=names))

@@ -27,8 +27,13 @@ def answers(
     """The assistant's turn, a tool message for each of its calls, and what they brought, in the run's way.
 
     turn: number of the turn, for calls without an id. steps: of the calls that were looked at. first: index of the
-    next image.
+    next image. A model whose template shows no tools would not see calls and tool messages: it gets its own words
+    back, and the user tells it what came of them.
     """
+    if not settings.renders_tools:
+        yield Message(role="assistant", content=(Text(steps[0].text),))
+        yield Message(role="user", content=tuple(_told(steps, first, len(calls))))
+        return
     called = [replace(call, id=call.id or f"call_{turn}_{k}") for k, call in enumerate(calls, start=1)]
     # Servers read the arguments of past calls as JSON objects, and refuse the whole request where one is not.
     history = [call if dialects.json_object(call.arguments) else replace(call, arguments="{}") for call in called]
@@ -49,6 +54,19 @@ def answers(
         yield Message(role="tool", content=content, tool_call_id=call.id)
     if shown and settings.image_return == "user":
         yield Message(role="user", content=tuple(shown))
+
+
+def _told(steps: Sequence[Step], first: int, calls: int) -> Iterator[Text | Image]:
+    """What came of the calls, a line each."""
+    for step in steps:
+        if step.observation is not None:
+            yield step.observation
+        text = step.error or ""
+        if step.box is not None:
+            text, first = prompts.render("image", number=first), first + 1
+        yield Text(text + ("" if step is steps[-1] and calls == len(steps) else "\n"))
+    if calls > len(steps):
+        yield Text(prompts.render("too_many_calls", most=len(steps)))
 
 
 def answer_now(messages: Sequence[Message]) -> tuple[Message, ...]:
