@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText
 
 from zoomgap.errors import ModelError, StoreError, UsageError
 from zoomgap.models.local import LocalModel, load_checkpoint, weights_sha256
+from zoomgap.models.reading import images_of
 from zoomgap.records import Image, Message, Reply, Request, Sampling, Size, Text, ToolCall
 
 TOOL = {"type": "function", "function": {"name": "zoom_in", "parameters": {"type": "object", "properties": {}}}}
@@ -51,11 +52,16 @@ def replies(model: LocalModel, requests: list[Request]) -> list[Reply]:
     return outcomes
 
 
+def processed(model: LocalModel, request: Request) -> dict[str, torch.Tensor]:
+    """A request as the processor reads it, without any of the model's own ways."""
+    images = [PILImage.open(io.BytesIO(load_image(image.sha256))) for image in images_of(request)]
+    return model.processor(text=[model._prepare(request).prompt.text], images=images or None, return_tensors="pt")
+
+
 def reference(model: LocalModel, path: Path, request: Request) -> str:
     """What transformers' own generate() writes, with the unpatched model and one request a batch."""
     plain = AutoModelForImageTextToText.from_pretrained(path, dtype=torch.float32)
-    row = model._prepare(request)
-    inputs = model.processor(text=[row.prompt], images=row.images or None, return_tensors="pt")
+    inputs = processed(model, request)
     out = plain.generate(**inputs, do_sample=False, max_new_tokens=request.sampling.max_tokens)
     return model.processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
@@ -135,8 +141,8 @@ def test_logprobs_are_of_the_unscaled_distribution(model):
     reply = replies(model, [greedy, ask("other", logprobs=None)])[0]
     assert len(reply.token_logprobs) == reply.usage.completion_tokens
     row = model._prepare(greedy)
-    inputs, which = model._encode([row])
-    model._generate(inputs, which, [row])
+    model._generate(*model._encode([row]), [row])
+    inputs = processed(model, greedy)
     full = torch.cat([inputs["input_ids"], torch.tensor([row.ids])], dim=1)
     mask = torch.ones_like(full)
     types = torch.cat([inputs["mm_token_type_ids"], torch.zeros(1, len(row.ids), dtype=torch.long)], dim=1)
@@ -205,7 +211,7 @@ def test_conversation_is_rendered_with_tools_and_calls(model):
         ),
         tools=(TOOL,),
     )
-    prompt = model._prepare(request).prompt
+    prompt = model._prepare(request).prompt.text
     assert '"name": "zoom_in", "arguments": {"bbox_2d": [1, 2, 3, 4]}' in prompt
     assert '"arguments": {broken}' in prompt
     assert prompt.startswith('<|im_start|>system\n{"type": "function"')

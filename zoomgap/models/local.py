@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-import io
-import json
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image as PILImage
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils.logging import disable_progress_bar
 
 from zoomgap.errors import ModelError, UsageError, ZoomgapError
 from zoomgap.models.base import LoadImage, split_reasoning
+from zoomgap.models.reading import Prompt, Reader, images_of
 from zoomgap.models.speedups import apply_speedups, cpu_dtype
-from zoomgap.records import Clocks, Image, Message, Reply, Request, Size, Text, Usage, digest
+from zoomgap.records import Clocks, Reply, Request, Usage, digest
 
 LINGER_S = 0.01
 """How long a batch waits for as many requests as the last one had: agents come back from their crops one by one."""
@@ -30,9 +28,13 @@ LINGER_S = 0.01
 SETTINGS = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
     "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "preprocessor_config.json",
-    "processor_config.json",
+    "processor_config.json", "added_tokens.json", "tokenizer.model", "vocab.txt", "tekken.json",
+    "model.safetensors.index.json", "adapter_config.json",
 )  # fmt: skip
-"""Files beside the weights that can change an answer."""
+"""Files beside the weights that can change an answer, in the order in which they are hashed."""
+
+CACHE_BYTES = 2**30
+"""For images kept as the vision tower made them: 1,000 tokens of an 8B model in bf16 are 8 MB, with deepstack 32."""
 
 
 def load_checkpoint(path: Path) -> tuple[Any, Any]:
@@ -49,9 +51,9 @@ def load_checkpoint(path: Path) -> tuple[Any, Any]:
     try:
         processor = AutoProcessor.from_pretrained(path, local_files_only=True)
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, local_files_only=True)
+        processor.tokenizer.padding_side = "left"
     except Exception as error:
         raise UsageError(f"'{path}' is no vision-language checkpoint that loads: {_line(error)}") from error
-    processor.tokenizer.padding_side = "left"
     apply_speedups(model)
     torch.nn.Module.to(model, device)
     return model.eval(), processor
@@ -72,12 +74,8 @@ class _Row:
     """One request while it is being answered. key: names its prompt and images; times are of time.perf_counter."""
 
     request: Request
-    prompt: str
-    images: list[PILImage.Image]
     key: str
-    image_sizes: tuple[Size, ...] = ()
-    prompt_tokens: int = 0
-    image_tokens: int = 0
+    prompt: Prompt
     generator: torch.Generator | None = None
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -101,15 +99,27 @@ class LocalModel:
     shares the batch. Images within the processor's limits are not resized. `<tool_call>` markup stays in the text.
     completion_tokens count the end-of-turn token, token_logprobs leave it out, as over a wire.
     `load_image` is called in the worker thread. model_ms runs from the start of the batch to its end.
+    cache_bytes: what images may take that are kept as the vision tower made them; 0 for families that vision_cache does
+    not know. A kept image is not decoded, processed or encoded again, and the clocks show that: `forget` before a
+    timing that is to be that of an image seen for the first time.
     """
 
-    def __init__(self, path: Path, load_image: LoadImage, *, batch_size: int = 32, name: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        load_image: LoadImage,
+        *,
+        batch_size: int = 32,
+        name: str | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         self.name = name or f"hf:{path}"
         self.model, self.processor = load_checkpoint(path)
         self.weights = weights_sha256(path)
         self.dtype = str(self.model.dtype).removeprefix("torch.")
         self.batch_size = batch_size
-        self._load_image = load_image
+        self._reader = Reader(self.model, self.processor, load_image, cache_bytes)
+        self.cache_bytes = 0 if self._reader.cache is None else cache_bytes
         self._queue: list[tuple[Request, asyncio.Future[Reply]]] = []
         self._pump: asyncio.Task[None] | None = None
         self._last_batch = 1
@@ -117,7 +127,8 @@ class LocalModel:
         tokenizer, ends = self.processor.tokenizer, self.model.generation_config.eos_token_id
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         marks = tokenizer.convert_tokens_to_ids(["<tool_call>", "</tool_call>"])
-        self._hidden = set(tokenizer.all_special_ids) - set(marks)
+        added = tokenizer.added_tokens_decoder.items()
+        self._hidden = {*tokenizer.all_special_ids, *(id_ for id_, token in added if token.special)} - set(marks)
         # None, or the unknown token's id, where the vocabulary has no such token: then nothing opens a call.
         self._call_opens = marks[0] if marks[0] not in (None, tokenizer.unk_token_id) else None
         # Renamed in transformers 5.24.
@@ -135,6 +146,11 @@ class LocalModel:
 
     async def aclose(self) -> None:
         self._worker.shutdown(cancel_futures=True)
+
+    def forget(self) -> None:
+        """Let go of kept images: the next one is read as if for the first time. Call it while no request waits."""
+        if self._reader.cache is not None:
+            self._reader.cache.clear()
 
     async def _answer_queue(self) -> None:
         """Answer batch after batch until nobody waits."""
@@ -162,8 +178,8 @@ class LocalModel:
         """The oldest request and, of those that wait, the ones most like it in length: little is lost to padding."""
         waiting = [entry for entry in self._queue if not entry[1].done()]
         if waiting:
-            oldest = len(_images(waiting[0][0]))
-            waiting.sort(key=lambda entry: abs(len(_images(entry[0])) - oldest))
+            oldest = len(images_of(waiting[0][0]))
+            waiting.sort(key=lambda entry: abs(len(images_of(entry[0])) - oldest))
         self._queue = waiting[self.batch_size :]
         return waiting[: self.batch_size]
 
@@ -171,32 +187,25 @@ class LocalModel:
         """Answer one batch, blocking. What cannot be answered has its error in its place; the others are answered."""
         started = time.perf_counter()
         outcomes: dict[int, Reply | ZoomgapError] = {}
-        rows: dict[int, _Row] = {}
+        groups: dict[frozenset[str], dict[int, _Row]] = {}
+        known: dict[str, Prompt] = {}
         for index, request in enumerate(requests):
             try:
-                rows[index] = self._prepare(request)
+                row = self._prepare(request, known)
+                groups.setdefault(row.prompt.group, {})[index] = row
             except ZoomgapError as error:
                 outcomes[index] = error
             except Exception as error:
                 outcomes[index] = ModelError(f"{self.name} cannot take the request: {_line(error)}")
-        self._answer_rows(rows, outcomes, started)
+        for rows in groups.values():
+            self._answer_rows(rows, outcomes, started)
         return [outcomes[index] for index in range(len(requests))]
 
     def _answer_rows(self, rows: dict[int, _Row], outcomes: dict[int, Reply | ZoomgapError], started: float) -> None:
         """Put a reply or an error for each of the rows into `outcomes`."""
-        if not rows:
-            return
         batch = list(rows.values())
         try:
             inputs, which = self._encode(batch)
-            fitting = {index: row for index, row in rows.items() if row.prompt_tokens < self._context}
-            if len(fitting) < len(rows):
-                for index in rows.keys() - fitting.keys():
-                    outcomes[index] = ModelError(
-                        f"the prompt has {rows[index].prompt_tokens} tokens and {self.name} takes {self._context}: "
-                        "send fewer or smaller images"
-                    )
-                return self._answer_rows(fitting, outcomes, started)
             prepared = time.perf_counter()
             self._generate(inputs, which, batch)
             done = time.perf_counter()
@@ -204,6 +213,9 @@ class LocalModel:
                 {index: self._finished(row, started, prepared, done, len(rows)) for index, row in rows.items()}
             )
         except torch.OutOfMemoryError as error:
+            # Rows hold the features that they need, so what is kept is kept for others.
+            if self._reader.cache is not None and self._reader.cache.clear():
+                return self._answer_rows(rows, outcomes, started)
             if len(rows) == 1:
                 outcomes.update({index: ModelError(f"{self.name} ran out of memory: {_line(error)}") for index in rows})
                 return
@@ -213,44 +225,26 @@ class LocalModel:
         except Exception as error:
             outcomes.update({index: ModelError(f"{self.name} failed: {_line(error)}") for index in rows})
 
-    def _prepare(self, request: Request) -> _Row:
-        """Render the chat template and decode the images."""
-        prompt = self.processor.apply_chat_template(
-            [_chat_message(message) for message in request.messages],
-            tools=[dict(tool) for tool in request.tools] or None,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        images = _images(request)
-        rendered = prompt.count(self.processor.image_token)
-        if rendered != len(images):
+    def _prepare(self, request: Request, known: dict[str, Prompt] | None = None) -> _Row:
+        """Render and read a request. known: the prompts of this batch, as n samples of one are read once."""
+        known = {} if known is None else known
+        text, images = self._reader.render(request), images_of(request)
+        key = digest([text, [image.sha256 for image in images]])
+        prompt = known[key] = known.get(key) or self._reader.read(text, images)
+        if prompt.tokens >= self._context:
             raise ModelError(
-                f"the chat template of {self.name} wrote {rendered} image marks for {len(images)} images: "
-                "keep image marks out of the text, and images out of turns that the template does not show"
+                f"the prompt has {prompt.tokens} tokens and {self.name} takes {self._context}: "
+                "send fewer or smaller images"
             )
-        decoded = [PILImage.open(io.BytesIO(self._load_image(image.sha256))).convert("RGB") for image in images]
-        return _Row(request, prompt, decoded, digest([prompt, [image.sha256 for image in images]]))
+        return _Row(request, key, prompt)
 
     def _encode(self, rows: Sequence[_Row]) -> tuple[dict[str, torch.Tensor], list[int]]:
         """Tensors of the distinct prompts, and which of them each row has: n samples of one prompt are read once."""
-        distinct = list({row.key: row for row in rows}.values())
-        places = {row.key: place for place, row in enumerate(distinct)}
-        images = [image for row in distinct for image in row.images]
-        encoded = self.processor(
-            text=[row.prompt for row in distinct], images=images or None, padding=True, return_tensors="pt"
-        )
-        grids = encoded["image_grid_thw"].tolist() if "image_grid_thw" in encoded else []
-        patch = getattr(self.processor.image_processor, "patch_size", 0)
-        sizes = [Size(width * patch, height * patch) for _, height, width in grids]
-        prompt_tokens = encoded["attention_mask"].sum(-1).tolist()
-        image_tokens = (encoded["input_ids"] == self.processor.image_token_id).sum(-1).tolist()
-        taken = {row.key: tuple(sizes.pop(0) for _ in row.images if sizes) for row in distinct}
-        for row in rows:
-            place = places[row.key]
-            row.image_sizes = taken[row.key]
-            row.prompt_tokens, row.image_tokens = prompt_tokens[place], image_tokens[place]
+        distinct = list({row.key: row.prompt for row in rows}.items())
+        places = {key: place for place, (key, _) in enumerate(distinct)}
+        inputs = self._reader.batch([prompt for _, prompt in distinct])
         device = self.model.device
-        return {name: value.to(device) for name, value in encoded.items()}, [places[row.key] for row in rows]
+        return {name: value.to(device) for name, value in inputs.items()}, [places[row.key] for row in rows]
 
     @torch.inference_mode()
     def _generate(self, inputs: dict[str, torch.Tensor], which: list[int], rows: Sequence[_Row]) -> None:
@@ -258,14 +252,16 @@ class LocalModel:
         for row in rows:
             row.restart()
         positions, following = self._positions(inputs)
-        out = self.model(**inputs, position_ids=positions, use_cache=True, logits_to_keep=1)
+        pictures = self._pictures([rows[which.index(place)].prompt for place in range(len(inputs["input_ids"]))])
+        out = self.model(**inputs, **pictures, position_ids=positions, use_cache=True, logits_to_keep=1)
         cache, mask, live = out[self._cache_name], inputs["attention_mask"], list(rows)
         tokens = self._choose(out.logits[which, -1], live)
         keep = which
         while going := [place for place, row in enumerate(live) if row.finish is None]:
             live, tokens, keep = [live[place] for place in going], tokens[going], [keep[place] for place in going]
             if keep != list(range(len(mask))):
-                cache.batch_select_indices(torch.tensor(keep, device=mask.device))
+                # The name is from beam search; unlike batch_select_indices, layers of every kind have it.
+                cache.reorder_cache(torch.tensor(keep, device=mask.device))
                 mask, following = mask[keep], following[..., keep, :]
             keep = list(range(len(live)))
             mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
@@ -278,6 +274,13 @@ class LocalModel:
             )
             following = following + 1
             tokens = self._choose(out.logits[:, -1], live)
+
+    def _pictures(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """What the model gets in place of the pixels of kept images."""
+        images = [image for prompt in prompts for image in prompt.images]
+        if self._reader.cache is None or not images:
+            return {}
+        return {"mm_encoder_outputs": {"image": self._reader.cache.output(images)}}
 
     def _positions(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Position ids of left-padded prompts, and of the token after them: (rows, tokens), or 3D for Qwen-VL kin."""
@@ -316,7 +319,7 @@ class LocalModel:
         sampling = row.request.sampling
         if row.ids[-1] in self._ends or (sampling.stop and self._decode(row) != self._decode(row, stop=False)):
             return "stop"
-        full = row.prompt_tokens + len(row.ids) >= self._context
+        full = row.prompt.tokens + len(row.ids) >= self._context
         return "length" if full or len(row.ids) >= sampling.max_tokens else None
 
     def _decode(self, row: _Row, *, stop: bool = True) -> str:
@@ -333,7 +336,11 @@ class LocalModel:
             text=text,
             reasoning=reasoning,
             finish_reason=row.finish or "stop",
-            usage=Usage(prompt_tokens=row.prompt_tokens, completion_tokens=len(row.ids), image_tokens=row.image_tokens),
+            usage=Usage(
+                prompt_tokens=row.prompt.tokens,
+                completion_tokens=len(row.ids),
+                image_tokens=row.prompt.image_tokens,
+            ),
             clocks=Clocks(
                 model_ms=(done - started) * 1000,
                 preprocess_ms=(prepared - started) * 1000,
@@ -342,7 +349,7 @@ class LocalModel:
                 batch_size=batch_size,
             ),
             token_logprobs=tuple(logprobs) if row.request.logprobs is not None else None,
-            image_sizes=row.image_sizes,
+            image_sizes=row.prompt.image_sizes,
         )
 
 
@@ -356,36 +363,6 @@ def _draw(logits: torch.Tensor, row: _Row) -> torch.Tensor:
         probabilities = probabilities.index_fill(0, order[outside], 0.0)
     race = torch.empty_like(probabilities).exponential_(generator=row.generator)
     return (probabilities / race).argmax(-1)
-
-
-def _images(request: Request) -> list[Image]:
-    return [part for message in request.messages for part in message.content if isinstance(part, Image)]
-
-
-def _chat_message(message: Message) -> dict[str, Any]:
-    """A message in the form of chat templates; a call's arguments as an object where they are one."""
-    body: dict[str, Any] = {"role": message.role}
-    if any(isinstance(part, Image) for part in message.content):
-        body["content"] = [
-            {"type": "text", "text": part.text} if isinstance(part, Text) else {"type": "image"}
-            for part in message.content
-        ]
-    else:
-        body["content"] = "".join(part.text for part in message.content if isinstance(part, Text))
-    if message.tool_calls:
-        body["tool_calls"] = [
-            {"type": "function", "function": {"name": call.name, "arguments": _arguments(call.arguments)}}
-            for call in message.tool_calls
-        ]
-    return body
-
-
-def _arguments(written: str) -> dict[str, Any] | str:
-    try:
-        value = json.loads(written)
-    except ValueError:
-        return written
-    return value if isinstance(value, dict) else written
 
 
 def _line(error: Exception) -> str:
