@@ -134,6 +134,7 @@ class _Invocation:
         self.total, self.pending, self.progress = total, pending, progress
         self.context = Context(model, store.objects.read, store.add_image, Settings.of(spec))
         self.started = time.perf_counter()
+        self.alone = False
         self.finished = 0
         self.errors = 0
         self.errors_in_a_row = 0
@@ -145,9 +146,14 @@ class _Invocation:
         # A model in process is slow the first time, and that is no timing.
         warm_up = int(self.spec.weights is not None)
         batch_size: int | None = getattr(self.model, "batch_size", None)
-        invocation = new_invocation(self.run, concurrency=concurrency, batch_size=batch_size, warm_up=warm_up)
+        cache_bytes: int | None = getattr(self.model, "cache_bytes", None)
+        invocation = new_invocation(
+            self.run, concurrency=concurrency, batch_size=batch_size, warm_up=warm_up, cache_bytes=cache_bytes
+        )
         for key in self.pending[:warm_up]:
             await self._answer(key, invocation.id)
+        self.alone = concurrency == 1
+        self._forget()
         self.store.start_invocation(invocation)
         self.started = time.perf_counter()
         keys = iter(self.pending)
@@ -166,6 +172,8 @@ class _Invocation:
 
     async def _worker(self, keys: Iterator[Key], invocation: str) -> None:
         for key in keys:
+            if self.alone:
+                self._forget()
             trajectory = await self._answer(key, invocation)
             cost = cost_of(trajectory, self.price)
             self.store.add_trajectory(trajectory, _grade(trajectory, key.sample), cost=cost)
@@ -176,6 +184,11 @@ class _Invocation:
                     raise ModelError(f"{self.spec.model} tells no token counts: a limit on costs cannot be kept here")
                 if self.cost >= self.limits.cost:
                     break
+
+    def _forget(self) -> None:
+        """Let an in-process model forget images, so that a time is that of an image seen for the first time."""
+        if forget := getattr(self.model, "forget", None):
+            forget()
 
     async def _answer(self, key: Key, invocation: str) -> Trajectory:
         return await answer(

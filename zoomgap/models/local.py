@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils.logging import disable_progress_bar
 
-from zoomgap.errors import ModelError, UsageError, ZoomgapError
+from zoomgap.errors import ModelError, TooLongError, UsageError, ZoomgapError
 from zoomgap.models.base import LoadImage, split_reasoning
 from zoomgap.models.reading import Prompt, Reader, images_of
 from zoomgap.models.speedups import apply_speedups, cpu_dtype
@@ -232,7 +232,7 @@ class LocalModel:
         key = digest([text, [image.sha256 for image in images]])
         prompt = known[key] = known.get(key) or self._reader.read(text, images)
         if prompt.tokens >= self._context:
-            raise ModelError(
+            raise TooLongError(
                 f"the prompt has {prompt.tokens} tokens and {self.name} takes {self._context}: "
                 "send fewer or smaller images"
             )
