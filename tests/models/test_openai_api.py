@@ -190,6 +190,13 @@ async def test_nobody_listening_is_given_up_soon(monkeypatch):
     assert "cannot be reached" in await fails(server, budget_s=600)
 
 
+async def test_first_contact_cuts_no_try_short(monkeypatch):
+    monkeypatch.setattr(openai_api, "FIRST_CONTACT_S", 1.0)
+    with serving(CUT, Answer(body=completion(), pause_s=1.2)) as server:
+        assert (await reply(server)).text == "B"
+    assert len(server.bodies) == 2
+
+
 async def test_who_has_answered_once_is_tried_for_the_whole_budget(monkeypatch):
     monkeypatch.setattr(openai_api, "FIRST_CONTACT_S", 0.0)
     with serving(GOOD, *[CUT] * 5, GOOD) as server:
@@ -409,6 +416,7 @@ async def test_a_server_that_ignores_stream():
     "broken",
     [
         events(*CHUNKS, cut=90),
+        Answer(body=completion(), cut=40),
         events(*CHUNKS[:2], done=False),
         events({"error": {"message": "died", "code": 500}}),
         Answer(body="data: {broken\n\n", headers={"content-type": "text/event-stream"}),

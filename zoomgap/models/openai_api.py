@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import math
 import os
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +37,7 @@ from zoomgap.records import Clocks, Reply, Request, WireName
 FIRST_CONTACT_S = 8.0
 """How long an endpoint that has never answered is tried."""
 CONNECT_S = 10.0
-"""How long one connection may take to stand."""
+"""How long one connection may take to stand, and at most half a try."""
 KEY_NAMES = ("ZOOMGAP_API_KEY", "OPENAI_API_KEY")
 """Where the environment may hold the key, in this order."""
 _REMEDIES = {
@@ -43,7 +45,7 @@ _REMEDIES = {
     401: f"set {' or '.join(KEY_NAMES)}",
     402: "the account has no credit left: top it up",
     403: f"check --model, and what the key in {' or '.join(KEY_NAMES)} may use",
-    404: "check --model, and that --endpoint ends as the server wants it, often in /v1",
+    404: "check --model, that --endpoint ends as the server wants it (often in /v1), and that it knows this wire",
     413: "a smaller --pixels helps",
 }
 _REFUSED = frozenset({401, 402, 403, 404})
@@ -110,7 +112,8 @@ class EndpointModel:
             base_url=endpoint,
             api_key=self._key or "none",
             max_retries=0,
-            timeout=openai.Timeout(None, connect=CONNECT_S),
+            # Well within a try, so that what cannot be reached is not taken for silent.
+            timeout=openai.Timeout(None, connect=min(CONNECT_S, timeout_s / 2)),
             http_client=openai.DefaultAsyncHttpxClient(limits=limits),
         )
 
@@ -144,7 +147,7 @@ class EndpointModel:
                 slot.overloaded(retry_after(error.response.headers))
             self._reached |= not isinstance(error, openai.APIConnectionError)
             # Where nothing has ever answered, the address is wrong or nothing runs there.
-            tries.budget_s = self._budget_s if self._reached else min(self._budget_s, FIRST_CONTACT_S)
+            tries.enough_s = math.inf if self._reached else FIRST_CONTACT_S
             raise
         finally:
             tries.wire_s += time.perf_counter() - started
@@ -178,13 +181,14 @@ class EndpointModel:
             self._wire.path, cast_to=object, content=content, stream=True, stream_cls=openai.AsyncStream[object]
         )
         async with events:
-            if "json" in events.response.headers.get("content-type", ""):
-                await events.response.aread()
-                return self._wire.read(_decoded(events.response))  # a server that knows no streams
-            stream = self._wire.stream()
-            async for event in _unbroken(events):
-                if stream.add(event) and first_ms is None:
-                    first_ms = (time.perf_counter() - started) * 1000
+            with _failures_of(events):
+                if "json" in events.response.headers.get("content-type", ""):
+                    await events.response.aread()
+                    return self._wire.read(_decoded(events.response))  # a server that knows no streams
+                stream = self._wire.stream()
+                async for event in events:
+                    if stream.add(event) and first_ms is None:
+                        first_ms = (time.perf_counter() - started) * 1000
         return replace(self._wire.read(stream.answer()), clocks=Clocks(first_byte_ms=first_ms))
 
     def _failure(self, error: Exception, tries: Tries) -> ModelError:
@@ -219,18 +223,18 @@ class EndpointModel:
         return line if len(line) <= 200 else line[:199] + "…"
 
 
-async def _unbroken(events: openai.AsyncStream[object]) -> AsyncIterator[object]:
-    """The events of a stream, its failures told as those of a reply in one piece."""
+@contextmanager
+def _failures_of(events: openai.AsyncStream[object]) -> Iterator[None]:
+    """What breaks a stream, told as what breaks a reply in one piece."""
     try:
-        async for event in events:
-            yield event
+        yield
     except (openai.APIStatusError, openai.APIConnectionError):
         raise
     except openai.APIError as error:
         raise BadAnswerError(json.dumps(error.body)) from error
     except ValueError as error:
         raise BadAnswerError(str(error)) from error
-    except _httpx.RequestError as error:  # openai 2 lets it through
+    except _httpx.RequestError as error:
         raise openai.APIConnectionError(request=events.response.request) from error
 
 

@@ -41,24 +41,30 @@ class PausedError(Exception):
 class Tries:
     """What one request has cost so far: its failures, seconds on the wire, and seconds between tries.
 
-    Waiting for a slot is in neither.
+    Waiting for a slot is in neither. budget_s: for both together, the last try included. enough_s: when no further try
+    is begun, where that is less.
     """
 
     budget_s: float
+    enough_s: float = math.inf
     failures: list[BaseException] = field(default_factory=list)
     wire_s: float = 0.0
     between_s: float = 0.0
 
     @property
+    def spent_s(self) -> float:
+        return self.wire_s + self.between_s
+
+    @property
     def left_s(self) -> float:
-        return max(self.budget_s - self.wire_s - self.between_s, 0.0)
+        return max(self.budget_s - self.spent_s, 0.0)
 
     def retrying(self) -> AsyncRetrying:
         """The one place where an endpoint's failures are tried again."""
         return AsyncRetrying(
             retry=retry_if_exception(self._can_be_mended),
             wait=_wait,
-            stop=lambda state: state.upcoming_sleep >= self.left_s,
+            stop=lambda state: self.spent_s + state.upcoming_sleep >= min(self.budget_s, self.enough_s),
             before_sleep=self._count_sleep,
             reraise=True,
         )
