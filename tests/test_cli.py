@@ -12,7 +12,9 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from zoomgap.agents import NEED_EVIDENCE
 from zoomgap.models.catalog import MICRO_PATH
+from zoomgap.records import ARMS
 from zoomgap.storage import Store
 
 PHOTO = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -216,6 +218,37 @@ def test_ask_on_a_photograph_over_http_is_as_in_process(endpoint, tmp_path):
         # A server hands a call over apart from the text; in process it is read from the text.
         assert [step["box"] for step in there["steps"]] == [step["box"] for step in here["steps"]]
         assert (there["stop_reason"], there["text"]) == (here["stop_reason"], here["text"])
+
+
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm not in (*NEED_EVIDENCE, "direct-matched")])
+def test_ask_with_each_arm_over_http(endpoint, tmp_path, arm):
+    words = (PHOTO, "What color is the mark on the blue circle?", "--json", "--arm", arm)
+    found = asked(*words, "--model", MICRO_PATH, "--endpoint", endpoint, db=tmp_path / "z.db")
+    assert found["stop_reason"] != "endpoint_error", found["error"]
+    assert found["steps"][0]["usage"]["prompt_tokens"] > 10
+
+
+def test_ask_over_the_responses_wire(endpoint, tmp_path):
+    words = (PHOTO, "What color is the mark on the blue circle?", "--json", "--model", MICRO_PATH)
+    found = {
+        wire: asked(*words, "--endpoint", endpoint, "--wire", wire, "--arm", "direct", db=tmp_path / "z.db")
+        for wire in ("chat", "responses")
+    }
+    assert found["chat"]["text"] == found["responses"]["text"]
+    assert found["chat"]["run"] != found["responses"]["run"]
+
+
+def test_a_model_of_no_known_family_is_told_so(db):
+    words = ("run", "--bench", "micro-8000000-12", "--arm", "direct", "--model", "m", "--limit", 1, "--dry-run")
+    process = zoomgap(*words, "--endpoint", "http://127.0.0.1:9/v1", "--json", "--price", "1/2", db=db)
+    assert process.returncode == 0, process.stderr
+    assert "zoomgap models probe" in process.stderr
+    found = json.loads(process.stdout)
+    assert (found["samples"], found["calls"]) == (1, [1, 1])
+    assert found["cost"][0] < found["cost"][1]
+    known = zoomgap(*words, "--endpoint", "http://127.0.0.1:9/v1", "--family", "qwen3-vl", db=db)
+    assert "warning" not in known.stderr
+    assert "cost: not known" in known.stdout
 
 
 def test_a_dead_endpoint_is_said_in_words_too(db):

@@ -150,7 +150,7 @@ def _choice(model: str, endpoint: str | None, wire: str | None, **overrides: str
         raise UsageError(f"wire '{wire}' is not known: use chat or responses")
     choice = ModelChoice(model=model, endpoint=endpoint, overrides=overrides, wire=wire)  # type: ignore[arg-type]
     for warning in choice.settled().warnings:
-        print(f"zoomgap: {warning}", file=sys.stderr)
+        print(f"zoomgap: warning: {warning}", file=sys.stderr)
     return choice
 
 
