@@ -64,9 +64,12 @@ def block_of(k: int) -> Box:
 def trajectory(sample: str, boxes: list[Box], stop_reason: str = "answered") -> Trajectory:
     """An agent that asked for each box in turn, then answered."""
     zooms = [
-        Step(index=i, request=Request(messages=()), box=box, label="block", observation=Image("0" * 64, 128, 128))
+        Step(
+            index=i, request=Request(messages=()), box_written=(0, 0, 500, 500), box=box, label="block",
+            observation=Image("0" * 64, 128, 128),
+        )
         for i, box in enumerate(boxes)
-    ]
+    ]  # fmt: skip
     last = Step(index=len(boxes), request=Request(messages=()), text="red")
     return Trajectory(
         run="run", sample=sample, attempt=0, invocation="i", stop_reason=stop_reason,

@@ -31,6 +31,13 @@ def test_region_is_the_last_crop_and_points_to_its_step(world):
     assert (region.sample, region.image, region.benchmark) == (sample.id, sample.image, sample.benchmark)
 
 
+def test_a_turned_picture_and_the_whole_are_no_crops(world):
+    item = world.traced[0]
+    first, zoom, last = item.trajectory.steps
+    turned = replace(zoom, box_written=None, turn=90)
+    assert region_of(changed(item, steps=(first, turned, last))).step == first.index
+
+
 def test_a_failed_call_is_no_crop(world):
     item = world.traced[0]
     first, zoom, last = item.trajectory.steps
