@@ -12,7 +12,7 @@ import torch
 from PIL import Image as PILImage
 from transformers import AutoModelForImageTextToText
 
-from zoomgap.errors import ModelError, StoreError, UsageError
+from zoomgap.errors import ModelError, StoreError, TooLongError, UsageError
 from zoomgap.models.local import LocalModel, load_checkpoint, weights_sha256
 from zoomgap.models.reading import images_of
 from zoomgap.records import Image, Message, Reply, Request, Sampling, Size, Text, ToolCall
@@ -251,7 +251,7 @@ async def test_bad_requests_fail_alone(model):
         *(model.reply(request) for request in [MIXED[1], *bad]), return_exceptions=True
     )
     assert good.text == replies(model, [MIXED[1]])[0].text
-    assert [type(error) for error in failed] == [ModelError, StoreError, ModelError, ModelError]
+    assert [type(error) for error in failed] == [ModelError, StoreError, ModelError, TooLongError]
     for error, word in zip(failed, ("cannot take", "missing", "image marks", "send fewer"), strict=True):
         assert word in str(error)
         assert "\n" not in str(error)
