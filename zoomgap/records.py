@@ -277,7 +277,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
-    """Milliseconds of one reply. model_ms is the whole call as the caller waits for it.
+    """Milliseconds of one reply. model_ms is the whole call as the caller waits for it, without an endpoint
+    client's own waits (for a slot, between tries).
 
     In a batch the in-process model divides nothing: each request waits for its batch, and batch_size says so.
     """
