@@ -149,7 +149,8 @@ def _choice(model: str, endpoint: str | None, wire: str | None, **overrides: str
     if wire not in (None, "chat", "responses"):
         raise UsageError(f"wire '{wire}' is not known: use chat or responses")
     choice = ModelChoice(model=model, endpoint=endpoint, overrides=overrides, wire=wire)  # type: ignore[arg-type]
-    for warning in choice.settled().warnings:
+    # A name without an endpoint or a folder is refused later, and then nothing else need be said of it.
+    for warning in choice.settled().warnings if endpoint or model.startswith("hf:") else ():
         print(f"zoomgap: warning: {warning}", file=sys.stderr)
     return choice
 
