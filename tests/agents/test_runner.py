@@ -17,7 +17,7 @@ import pytest
 
 from zoomgap import imaging
 from zoomgap.agents import Limits, Progress, RunSummary, run_arm
-from zoomgap.errors import ModelError, RefusedError, UsageError
+from zoomgap.errors import ModelError, RefusedError, TooLongError, UsageError
 from zoomgap.models.prices import Price
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import Box, Reply, Request, RunSpec, Sample, Sampling, Size, Usage
@@ -299,3 +299,9 @@ async def test_a_refusal_stops_the_run_at_once_and_what_is_stored_stays(store):
     with pytest.raises(RefusedError, match="401"):
         await run_arm(spec_of(), make_samples(store, 9), store, ScriptedModel(replies), concurrency=1)
     assert [row.stop_reason for row in store.trajectories()] == ["answered"] * 2
+
+
+async def test_a_question_that_is_too_long_is_an_error_and_no_answer(store):
+    summary = await work(store, 1, ScriptedModel([TooLongError("the prompt has 9000 tokens")]), "agent", 1)
+    assert (summary.errors, summary.answered, summary.unparsed) == (1, 0, 0)
+    assert [(row.stop_reason, row.verdict) for row in store.trajectories()] == [("context", "error")]

@@ -218,7 +218,8 @@ class _Invocation:
 
 
 def _grade(trajectory: Trajectory, sample: Sample) -> Grade:
-    if trajectory.stop_reason in FAILED:
+    # A conversation that was too long from the start ends as `context`, with its error: no answer was given either.
+    if trajectory.stop_reason in FAILED or trajectory.error is not None:
         return grading.error_grade()
     return grading.grade(trajectory.text, answer=sample.answer, answer_kind=sample.answer_kind, choices=sample.choices)
 

@@ -233,7 +233,7 @@ def matched_budgets(store: Store, run: str, factor: int) -> dict[str, int]:
         trajectory = store.trajectory(id)
         tokens = max((step.usage.image_tokens or 0 for step in trajectory.steps), default=0)
         pixels = tokens * factor * factor or max(map(_pixels_shown, trajectory.steps), default=0)
-        if trajectory.attempt == 0 and pixels:
+        if trajectory.attempt == 0 and trajectory.error is None and pixels:
             budgets[trajectory.sample] = pixels
     return budgets
 
