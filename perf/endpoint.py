@@ -26,9 +26,10 @@ from openai.types.chat import ChatCompletion
 from PIL import Image as PILImage
 
 from zoomgap import imaging
+from zoomgap.geometry import Size
 from zoomgap.models.openai_api import EndpointModel
 from zoomgap.models.wire import WIRES, data_url, encode
-from zoomgap.records import Image, Message, Request, Size, Text
+from zoomgap.records import Image, Message, Request, Text
 from zoomgap.storage import Store
 
 LATENCY_S = 0.2

@@ -10,15 +10,16 @@ import pytest
 import zoomgap
 
 ROOT = Path(zoomgap.__file__).parent
-BELOW = {"errors", "records", "imaging", "grading", "prompts", "benchmarks", "models"}
+BELOW = {"errors", "geometry", "records", "imaging", "grading", "prompts", "benchmarks", "models"}
 ALLOWED = {
     "errors": set(),
-    "records": {"errors"},
-    "imaging": {"errors", "records"},
+    "geometry": {"errors"},
+    "records": {"errors", "geometry"},
+    "imaging": {"errors", "geometry", "records"},
     "grading": {"errors", "records"},
     "prompts": {"errors", "records"},
-    "benchmarks": {"errors", "records", "imaging"},
-    "models": {"errors", "records", "imaging"},
+    "benchmarks": {"errors", "geometry", "records", "imaging"},
+    "models": {"errors", "geometry", "records", "imaging"},
     "storage": BELOW,
     "agents": BELOW | {"storage"},
     "distill": BELOW | {"storage"},

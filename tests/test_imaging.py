@@ -18,7 +18,7 @@ from PIL import Image, ImageChops
 
 from zoomgap import imaging
 from zoomgap.errors import ImageError, UsageError
-from zoomgap.records import Box, Frame, Size
+from zoomgap.geometry import Box, Frame, Size
 
 BUDGET = 16_384
 sizes = st.builds(Size, st.integers(2, 4000), st.integers(2, 4000)).filter(

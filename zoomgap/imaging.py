@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageOps
 
 from zoomgap.errors import ImageError, UsageError
-from zoomgap.records import Box, Size
+from zoomgap.geometry import Box, Size
 
 RESAMPLE = Image.Resampling.BICUBIC
 PLACES = 400

@@ -12,8 +12,9 @@ import pytest
 
 from zoomgap import imaging
 from zoomgap.agents import Context, Settings
+from zoomgap.geometry import Box, Size
 from zoomgap.models.base import VisionModel
-from zoomgap.records import Box, ImageInfo, Sample, Size
+from zoomgap.records import ImageInfo, Sample
 
 WIDTH, HEIGHT = 800, 600
 

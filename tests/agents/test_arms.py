@@ -9,8 +9,9 @@ from zoomgap import imaging
 from zoomgap.agents import Settings, answer, check_arm
 from zoomgap.agents.arms import tiles
 from zoomgap.errors import ImageError, ModelError, UsageError
+from zoomgap.geometry import Size
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Size, Text, Usage
+from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Text, Usage
 
 
 async def once(world, arm, reply="B", **settings):

@@ -14,9 +14,10 @@ from zoomgap.agents import answer
 from zoomgap.agents.graph import MAX_BAD_CALLS, MAX_CALLS
 from zoomgap.distill.micro_model import CHAT_TEMPLATE
 from zoomgap.errors import ModelError, TooLongError
+from zoomgap.geometry import Box, Size
 from zoomgap.models.base import request_body
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import Box, Image, Reply, Request, Size, Text, ToolCall, Trajectory, Usage
+from zoomgap.records import Image, Reply, Request, Text, ToolCall, Trajectory, Usage
 
 BAD = "<tool_call>nothing</tool_call>"
 

@@ -18,9 +18,10 @@ import pytest
 from zoomgap import imaging
 from zoomgap.agents import Limits, Progress, RunSummary, run_arm
 from zoomgap.errors import ModelError, RefusedError, TooLongError, UsageError
+from zoomgap.geometry import Box, Size
 from zoomgap.models.prices import Price
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import Box, Reply, Request, RunSpec, Sample, Sampling, Size, Usage
+from zoomgap.records import Reply, Request, RunSpec, Sample, Sampling, Usage
 from zoomgap.storage import Store
 
 SIZE = Size(64, 64)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from zoomgap import imaging
 from zoomgap.agents import Settings, tools
-from zoomgap.records import Box, Convention, Frame, Size, ToolCall
+from zoomgap.geometry import Box, Frame, Size
+from zoomgap.records import Convention, ToolCall
 
 WHOLE = Frame(0, Size(256, 192), Box(0, 0, 800, 600))
 CROP = Frame(1, Size(128, 96), Box(200, 150, 400, 300))

@@ -7,7 +7,7 @@ from PIL import Image
 from zoomgap.benchmarks.micro.render import render
 from zoomgap.benchmarks.micro.scene import BACKGROUNDS, COLORS, SceneConfig, make_scene
 from zoomgap.benchmarks.micro.stencils import FONTS, GAPS, GLYPHS, ICONS, glyph, icon, ring
-from zoomgap.records import Box
+from zoomgap.geometry import Box
 
 SMALL = SceneConfig(sides=(512, 640), min_side=400)
 

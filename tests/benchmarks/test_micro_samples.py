@@ -23,8 +23,9 @@ from zoomgap.benchmarks.micro import (
 )
 from zoomgap.benchmarks.micro.samples import MAX_BYTES, MicroSample
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Box
 from zoomgap.imaging import open_image, sha256
-from zoomgap.records import DIMENSIONS, Box, canonical_json
+from zoomgap.records import DIMENSIONS, canonical_json
 
 SMALL = SceneConfig(sides=(256, 320), min_side=192)
 FIRST = SPLITS["tune"].start

@@ -9,7 +9,8 @@ import pytest
 from scipy.special import expit
 
 from zoomgap.compare.table import RunData
-from zoomgap.records import Box, Invocation, Result, RunSpec, Sample
+from zoomgap.geometry import Box
+from zoomgap.records import Invocation, Result, RunSpec, Sample
 
 CIRCUMSTANCES = {"concurrency": 1, "processor": "a test", "packages": {"torch": "2"}}
 

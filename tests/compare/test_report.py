@@ -12,7 +12,7 @@ from zoomgap.compare import figures
 from zoomgap.compare.comparison import compare
 from zoomgap.compare.report import MAX_TRACE_BYTES, TraceView, finding, render
 from zoomgap.compare.rows import Settings
-from zoomgap.records import Box, Size
+from zoomgap.geometry import Box, Size
 
 QUICK = Settings(draws=100, curve_draws=30)
 MODEL = {"model": "m", "weights": "w"}

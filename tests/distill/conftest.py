@@ -11,7 +11,8 @@ from PIL import ImageColor
 
 from zoomgap import imaging
 from zoomgap.distill.regions import Traced
-from zoomgap.records import Box, Image, ImageInfo, Item, Request, Sample, Size, Step, Trajectory
+from zoomgap.geometry import Box, Size
+from zoomgap.records import Image, ImageInfo, Item, Request, Sample, Step, Trajectory
 
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange")
 SIZE = Size(320, 256)

@@ -21,8 +21,9 @@ from zoomgap.distill.consensus import (
 from zoomgap.distill.questions import QuestionConfig, ask
 from zoomgap.distill.regions import box_elsewhere, propose
 from zoomgap.errors import ModelError, UsageError
+from zoomgap.geometry import Box
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import Box, Question, Text, Vote
+from zoomgap.records import Question, Text, Vote
 
 CONFIG = VoteConfig(votes=3)
 

@@ -20,7 +20,8 @@ from zoomgap.distill.dataset import (
 from zoomgap.distill.questions import ask
 from zoomgap.distill.regions import propose
 from zoomgap.errors import UsageError
-from zoomgap.records import Box, Item, Size
+from zoomgap.geometry import Box, Size
+from zoomgap.records import Item
 
 TEMPLATE = Item(
     id="", dataset="test-agent", question="q", sample="micro-4000000", image="", text="What color is the mark?",

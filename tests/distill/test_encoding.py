@@ -16,8 +16,8 @@ from zoomgap.distill.glance import shifted
 from zoomgap.distill.micro_model import build_processor, build_tokenizer
 from zoomgap.distill.packing import IGNORE
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Size
 from zoomgap.models.local import load_checkpoint
-from zoomgap.records import Size
 
 
 @pytest.fixture(scope="module", params=["tiny", "micro"])

@@ -34,9 +34,10 @@ from zoomgap.distill.pretrain_data import (
     unquantised,
 )
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Box, Frame, Size
 from zoomgap.models.catalog import open_model
-from zoomgap.records import Box, Frame, Message, Request, Size, Text
 from zoomgap.records import Image as ImagePart
+from zoomgap.records import Message, Request, Text
 
 SMALL = {"sides": (320, 400), "carriers": (1, 2), "radius": (30.0, 60.0), "evidence": (20.0, 60.0)}
 TINY = (Stage("tiny", 100, 2, Mixture(views=0.5, pixels=(16_384,), aspects=(1,), **SMALL)),)

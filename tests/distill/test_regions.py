@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoomgap.distill.regions import RegionConfig, Traced, box_elsewhere, propose, region_of
-from zoomgap.records import Box, Size
+from zoomgap.geometry import Box, Size
 
 SIZE = Size(320, 256)
 

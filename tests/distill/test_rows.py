@@ -15,8 +15,8 @@ from zoomgap.distill.micro_model import build_model, build_processor, build_toke
 from zoomgap.distill.packing import IGNORE
 from zoomgap.distill.rows import RowEncoder, encoder_for
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Box, Frame, Size
 from zoomgap.models.local import load_checkpoint
-from zoomgap.records import Box, Frame, Size
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LogitsProce
 
 from tests.models import tiny
 from zoomgap.errors import ModelError
+from zoomgap.geometry import Size
 from zoomgap.models import local, reading, vision_cache
 from zoomgap.models.local import LocalModel, weights_sha256
-from zoomgap.records import Image, Message, Reply, Request, Sampling, Size, Text, ToolCall
+from zoomgap.records import Image, Message, Reply, Request, Sampling, Text, ToolCall
 
 SIZES = {"a": (64, 96), "b": (128, 128), "c": (64, 96), "d": (32, 32), "e": (150, 50), "long": (7000, 28)}
 

@@ -11,9 +11,10 @@ import pytest
 from zoomgap import imaging
 from zoomgap.agents import RunSummary, run_arm
 from zoomgap.errors import ModelError, RefusedError
+from zoomgap.geometry import Box, Size
 from zoomgap.models import retry
 from zoomgap.models.openai_api import EndpointModel
-from zoomgap.records import Box, Message, Request, RunSpec, Sample, Size, Text
+from zoomgap.records import Message, Request, RunSpec, Sample, Text
 from zoomgap.storage import Store
 
 from .fault_server import Answer, Server, completion, faulty, says, serving, zooms

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zoomgap.geometry import Box, Size
 from zoomgap.models.grounding import MARK_SIZES, MARKS, Sighting, decide, expected, read_box
-from zoomgap.records import Box, Convention, Size
+from zoomgap.records import Convention
 
 CONVENTIONS = get_args(Convention)
 

@@ -13,9 +13,10 @@ from PIL import Image as PILImage
 from transformers import AutoModelForImageTextToText
 
 from zoomgap.errors import ModelError, StoreError, TooLongError, UsageError
+from zoomgap.geometry import Size
 from zoomgap.models.local import LocalModel, load_checkpoint, weights_sha256
 from zoomgap.models.reading import images_of
-from zoomgap.records import Image, Message, Reply, Request, Sampling, Size, Text, ToolCall
+from zoomgap.records import Image, Message, Reply, Request, Sampling, Text, ToolCall
 
 TOOL = {"type": "function", "function": {"name": "zoom_in", "parameters": {"type": "object", "properties": {}}}}
 SIZES = {"a": (64, 96), "b": (128, 128), "c": (64, 96)}

@@ -13,12 +13,13 @@ from PIL import Image as PILImage
 
 from zoomgap.config import load, settled
 from zoomgap.errors import ModelError
+from zoomgap.geometry import Box, Size
 from zoomgap.models.catalog import MICRO_PATH
 from zoomgap.models.grounding import MARK_SIZES
 from zoomgap.models.openai_api import EndpointModel
 from zoomgap.models.probe import STEPS, Finding, Pictures, ProbeReport, probe
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import Box, Image, Reply, Request, Size, Text, ToolCall, Usage
+from zoomgap.records import Image, Reply, Request, Text, ToolCall, Usage
 
 NAMES = (
     "answers", "reads_pictures", "tools_accepted", "renders_tools", "dialect", "tool_pictures", "pictures_accepted",

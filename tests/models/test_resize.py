@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from zoomgap import imaging
 from zoomgap.errors import ImageError
+from zoomgap.geometry import Size
 from zoomgap.models.families import FAMILIES, UNKNOWN, Family
 from zoomgap.models.resize import NEEDS, RULES, Rule, processed_size
-from zoomgap.records import Size
 
 BY_NAME = {family.name: family for family in FAMILIES}
 SIZES = st.builds(Size, st.integers(1, 9_000), st.integers(1, 9_000))

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image as PILImage
 
 from zoomgap import imaging
+from zoomgap.geometry import Box, Size
 from zoomgap.grading import GRADER
 from zoomgap.records import (
-    Box,
     Clocks,
     Grade,
     Image,
@@ -22,7 +22,6 @@ from zoomgap.records import (
     Request,
     RunSpec,
     Sample,
-    Size,
     Step,
     Text,
     ToolCall,

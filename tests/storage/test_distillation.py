@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from zoomgap.errors import StoreError, UsageError
-from zoomgap.records import Box, Item, Question, Region, Vote
+from zoomgap.geometry import Box
+from zoomgap.records import Item, Question, Region, Vote
 
 
 @pytest.fixture

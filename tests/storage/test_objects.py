@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zoomgap.errors import StoreError, UsageError
-from zoomgap.records import Size
+from zoomgap.geometry import Size
 from zoomgap.storage import ObjectStore
 
 SIZE = Size(8, 8)

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zoomgap.errors import StoreError
+from zoomgap.geometry import Box
 from zoomgap.models.base import from_body
 from zoomgap.records import (
-    Box,
     Clocks,
     Convention,
     Grade,

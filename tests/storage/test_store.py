@@ -13,8 +13,9 @@ import pytest
 
 from zoomgap import imaging
 from zoomgap.errors import ImageError, StoreError, UsageError
+from zoomgap.geometry import Size
 from zoomgap.grading import GRADER
-from zoomgap.records import Invocation, Sampling, Size
+from zoomgap.records import Invocation, Sampling
 from zoomgap.storage import Store
 
 

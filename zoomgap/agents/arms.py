@@ -13,7 +13,8 @@ from zoomgap.agents.context import Context
 from zoomgap.agents.graph import Outcome, look_and_answer
 from zoomgap.agents.sight import Crops
 from zoomgap.errors import UsageError
-from zoomgap.records import ARMS, Arm, Box, Image, Message, Request, Sample, Size, Text, Trajectory
+from zoomgap.geometry import Box, Size
+from zoomgap.records import ARMS, Arm, Image, Message, Request, Sample, Text, Trajectory
 
 NEED_EVIDENCE: tuple[Arm, ...] = ("region", "region-lowres", "oracle")
 CROPS: Mapping[Arm, Crops] = {

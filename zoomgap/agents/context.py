@@ -13,20 +13,9 @@ import PIL.Image
 from zoomgap import imaging
 from zoomgap.agents.dialects import storable
 from zoomgap.errors import ModelError, RefusedError, TooLongError
+from zoomgap.geometry import Size
 from zoomgap.models.base import LoadImage, VisionModel
-from zoomgap.records import (
-    Convention,
-    Dialect,
-    Image,
-    ImageInfo,
-    ImageReturn,
-    Reply,
-    Request,
-    RunSpec,
-    Sampling,
-    Size,
-    Step,
-)
+from zoomgap.records import Convention, Dialect, Image, ImageInfo, ImageReturn, Reply, Request, RunSpec, Sampling, Step
 
 SaveImage = Callable[[bytes, str, Size], ImageInfo]
 """Encoded bytes, media type and size -> the stored image. Called from several threads, as LoadImage is."""

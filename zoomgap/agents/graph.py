@@ -20,7 +20,8 @@ from langgraph.types import Command
 from zoomgap import prompts
 from zoomgap.agents import conversation, dialects, sight, tools
 from zoomgap.agents.context import Context, Settings
-from zoomgap.records import Box, Frame, Image, Message, Request, Sample, Size, Step, StopReason, Text, ToolCall
+from zoomgap.geometry import Box, Frame, Size
+from zoomgap.records import Image, Message, Request, Sample, Step, StopReason, Text, ToolCall
 
 MAX_BAD_CALLS = 2
 """How many replies with calls that cannot be carried out are answered with sentences."""

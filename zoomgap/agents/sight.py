@@ -11,7 +11,8 @@ import PIL.Image
 
 from zoomgap import imaging
 from zoomgap.agents.context import Context, Settings
-from zoomgap.records import Box, Frame, Image, Sample, Size, Step
+from zoomgap.geometry import Box, Frame, Size
+from zoomgap.records import Image, Sample, Step
 
 Crops = Literal["full", "lowres", "random", "blind"]
 """full: the original's pixels. lowres: those of the view, enlarged. random: a part elsewhere. blind: no picture."""

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from zoomgap import imaging, prompts
 from zoomgap.agents.context import Settings
 from zoomgap.agents.dialects import json_object, storable
-from zoomgap.records import Box, Convention, Frame, Size, ToolCall
+from zoomgap.geometry import Box, Frame, Size
+from zoomgap.records import Convention, ToolCall
 
 NAMES = ("zoom_in", "rotate", "view_whole")
 MIN_SIDE = 32

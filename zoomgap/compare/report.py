@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from zoomgap.compare import figures
 from zoomgap.compare.rows import Cell, Comparison, PairRow, RunRow
-from zoomgap.records import Box, Size
+from zoomgap.geometry import Box, Size
 
 MAX_TRACE_BYTES = 3_000_000
 """JPEG bytes of all traces together: a report stays a file that one can mail."""

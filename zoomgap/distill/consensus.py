@@ -23,6 +23,7 @@ from zoomgap.distill.glance import view_of
 from zoomgap.distill.questions import QuestionConfig, overlay_of
 from zoomgap.distill.regions import box_elsewhere
 from zoomgap.errors import ModelError, RefusedError, UsageError
+from zoomgap.geometry import Size
 from zoomgap.grading import extract, normal
 from zoomgap.models.base import LoadImage, VisionModel
 from zoomgap.records import (
@@ -35,7 +36,6 @@ from zoomgap.records import (
     Request,
     Sample,
     Sampling,
-    Size,
     Text,
     Vote,
     digest,

@@ -17,8 +17,9 @@ from zoomgap.benchmarks.micro import check_training_range, seed_of, split_of
 from zoomgap.distill.consensus import Label
 from zoomgap.distill.questions import QuestionConfig, overlay_of
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Box, Size
 from zoomgap.models.base import LoadImage
-from zoomgap.records import Box, Item, Labels, Question, Region, Size, digest
+from zoomgap.records import Item, Labels, Question, Region, digest
 
 
 def make_items(

@@ -18,8 +18,9 @@ from zoomgap.distill.dataset import View
 from zoomgap.distill.glance import answer_text, shifted, with_overlay
 from zoomgap.distill.packing import IGNORE
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Size
 from zoomgap.models.base import LoadImage
-from zoomgap.records import Item, Size
+from zoomgap.records import Item
 
 CACHED_VIEW_PIXELS = 200_000_000
 """How many pixels of fitted images are kept from epoch to epoch: about 800 MB."""

@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 
 from zoomgap import imaging
-from zoomgap.records import Box, Size
+from zoomgap.geometry import Box, Size
 
 
 def view_of(image: PIL.Image.Image, overlay: Box | None, max_pixels: int, factor: int = 32) -> PIL.Image.Image:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from zoomgap.distill.packing import Looks
-from zoomgap.records import Box, Frame
+from zoomgap.geometry import Box, Frame
 
 NAMING_LAYER, SAYING_LAYER = 1, 2
 

@@ -27,7 +27,8 @@ from zoomgap.benchmarks.micro.scene import COLORS, SHAPES, SceneConfig, make_sce
 from zoomgap.distill.guidance import cells_on
 from zoomgap.distill.micro_model import GRID
 from zoomgap.distill.packing import Look, Markers, Packed, Row, pack
-from zoomgap.records import DIMENSIONS, Box, Frame, Size
+from zoomgap.geometry import Box, Frame, Size
+from zoomgap.records import DIMENSIONS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from zoomgap.benchmarks.micro import LOCAL, is_micro
-from zoomgap.records import Box, Question, Region, Sample, digest
+from zoomgap.geometry import Box
+from zoomgap.records import Question, Region, Sample, digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

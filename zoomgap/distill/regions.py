@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from zoomgap import imaging
-from zoomgap.records import Box, Region, Sample, Size, StopReason, Trajectory, digest
+from zoomgap.geometry import Box, Size
+from zoomgap.records import Region, Sample, StopReason, Trajectory, digest
 
 
 class Traced(NamedTuple):

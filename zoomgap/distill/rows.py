@@ -20,8 +20,8 @@ from zoomgap.distill.encoding import Encoder, Losses, graded
 from zoomgap.distill.guidance import cells_on, look_loss, watched
 from zoomgap.distill.packing import IGNORE, Look, Markers, Packed, Row, pack, run_packed
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Box, Frame, Size
 from zoomgap.models.base import LoadImage
-from zoomgap.records import Box, Frame, Size
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,10 @@ from zoomgap.distill.optim import OUTSIDE, make_optimizer
 from zoomgap.distill.rows import RowEncoder, encoder_for
 from zoomgap.distill.student import TrainResult, Validation, finished, save_student, state_path
 from zoomgap.errors import UsageError, ZoomgapError
+from zoomgap.geometry import Box
 from zoomgap.models.base import LoadImage
 from zoomgap.models.local import load_checkpoint, weights_sha256
-from zoomgap.records import Box, Item, digest
+from zoomgap.records import Item, digest
 
 
 class Replay(Protocol):

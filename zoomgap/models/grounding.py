@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
-from zoomgap.records import Box, Convention, Size
+from zoomgap.geometry import Box, Size
+from zoomgap.records import Convention
 
 MARK_SIZES = (Size(1344, 672), Size(896, 448), Size(448, 224))
 """Of the picture, by how large a one is accepted: multiples of 28 and 32, under the usual limits, so that few

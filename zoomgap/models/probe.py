@@ -19,11 +19,12 @@ from PIL import ImageDraw, ImageFont
 
 from zoomgap import imaging
 from zoomgap.errors import ModelError
+from zoomgap.geometry import Box, Size
 from zoomgap.models.base import VisionModel
 from zoomgap.models.families import UNKNOWN as UNKNOWN_FAMILY
 from zoomgap.models.families import Dialect
 from zoomgap.models.grounding import MARK_SIZES, MARKS, Sighting, decide, read_box
-from zoomgap.records import Box, Image, Message, Reply, Request, Sampling, Size, Text, ToolCall
+from zoomgap.records import Image, Message, Reply, Request, Sampling, Text, ToolCall
 
 Progress = Callable[[int, int, str], None]
 """How many steps are done, of how many, and what is asked next."""

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image as PILImage
 
 from zoomgap.errors import ModelError
+from zoomgap.geometry import Size
 from zoomgap.models.base import LoadImage
 from zoomgap.models.vision_cache import SeenImage, VisionCache, stack, supported
-from zoomgap.records import Image, Message, Request, Size, Text, ToolCall
+from zoomgap.records import Image, Message, Request, Text, ToolCall
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from zoomgap.errors import ImageError
-from zoomgap.records import Size
+from zoomgap.geometry import Size
 
 RuleName = Literal[
     "none", "smart_resize", "glm", "internvl", "idefics", "llama4", "square", "longest_side", "kimi", "claude"

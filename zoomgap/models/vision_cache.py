@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoomgap.records import Size
+from zoomgap.geometry import Size
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,6 +27,7 @@ from zoomgap.agents import (
 from zoomgap.benchmarks import micro
 from zoomgap.config import Settled, settled
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Size
 from zoomgap.models.base import VisionModel
 from zoomgap.models.catalog import open_model
 from zoomgap.models.prices import Price, list_price
@@ -39,7 +40,6 @@ from zoomgap.records import (
     RunSpec,
     Sample,
     Sampling,
-    Size,
     Step,
     Trajectory,
     Verdict,

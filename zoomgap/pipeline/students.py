@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoomgap.errors import ModelError, UsageError
+from zoomgap.geometry import Box
 from zoomgap.models.catalog import MICRO_PATH, family_of, open_model
 from zoomgap.pipeline.arms import ModelChoice
-from zoomgap.records import Box, Item, Labels, RunSpec, Vote
+from zoomgap.records import Item, Labels, RunSpec, Vote
 from zoomgap.storage import Store
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from zoomgap import imaging
 from zoomgap.errors import StoreError, UsageError
-from zoomgap.records import ImageInfo, Size
+from zoomgap.geometry import Size
+from zoomgap.records import ImageInfo
 
 EXTENSIONS = {
     "image/jpeg": "jpg",

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from zoomgap.geometry import Box
 from zoomgap.models.base import from_body, request_body
 from zoomgap.records import (
-    Box,
     Clocks,
     Grade,
     Image,

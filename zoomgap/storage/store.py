@@ -14,8 +14,9 @@ from sqlite_utils import Database
 
 from zoomgap import imaging
 from zoomgap.errors import StoreError, UsageError
+from zoomgap.geometry import Size
 from zoomgap.grading import GRADER
-from zoomgap.records import Grade, ImageInfo, Invocation, Result, RunSpec, Sample, Size, Step, Trajectory, Verdict
+from zoomgap.records import Grade, ImageInfo, Invocation, Result, RunSpec, Sample, Step, Trajectory, Verdict
 from zoomgap.storage import rows
 from zoomgap.storage.connection import connect
 from zoomgap.storage.distillation import DistillationTables

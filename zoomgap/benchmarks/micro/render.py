@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from zoomgap.benchmarks.micro import stencils
 from zoomgap.benchmarks.micro.scene import FILL, RGB, RIM, Background, Carrier, Detail, Scene
-from zoomgap.records import Box, Point, Size
+from zoomgap.geometry import Box, Point, Size
 
 _PATCH = 1400  # longest side of a supersampled patch, which bounds the work on large carriers
 

@@ -18,8 +18,9 @@ from zoomgap.benchmarks.micro.render import render
 from zoomgap.benchmarks.micro.scene import BENCHMARK, Carrier, Scene, SceneConfig, make_scene
 from zoomgap.benchmarks.micro.splits import split_of
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Box
 from zoomgap.imaging import open_image, sha256
-from zoomgap.records import DIMENSIONS, AnswerKind, Box, Sample, digest
+from zoomgap.records import DIMENSIONS, AnswerKind, Sample, digest
 
 MAX_BYTES = 1_500_000
 LEAST_EVIDENCE, MOST_EVIDENCE = 4.0, 80.0

@@ -18,8 +18,9 @@ import numpy as np
 from zoomgap.benchmarks.micro import stencils
 from zoomgap.benchmarks.micro.questions import VALUES
 from zoomgap.errors import UsageError
+from zoomgap.geometry import Box, Point, Size
 from zoomgap.imaging import scale_of
-from zoomgap.records import DIMENSIONS, Box, Point, Size
+from zoomgap.records import DIMENSIONS
 
 RGB = tuple[int, int, int]
 
