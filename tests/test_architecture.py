@@ -29,9 +29,10 @@ ALLOWED = {
     "console": {"errors", "records", "storage"},
     "options": set(),
     "config": {"errors", "records", "models"},
+    "cli_bench": BELOW | {"options", "storage", "pipeline", "console"},
     "cli_models": {"errors", "models", "config", "console", "options"},
     "cli_distill": BELOW | {"options", "storage", "pipeline", "distill", "console"},
-    "cli": BELOW | {"options", "storage", "pipeline", "demo", "console", "cli_distill", "cli_models"},
+    "cli": BELOW | {"options", "storage", "pipeline", "demo", "console", "cli_bench", "cli_distill", "cli_models"},
     "__main__": {"cli"},
 }
 HEAVY_ALLOWED = {
