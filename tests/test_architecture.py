@@ -96,7 +96,7 @@ def test_only_the_command_line_prints():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     }
-    assert printing == {"cli.py", "cli_distill.py", "console.py"}
+    assert printing == {"cli.py", "cli_bench.py", "cli_distill.py", "console.py"}
 
 
 @pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["distill", "train", "--help"]])
