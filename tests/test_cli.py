@@ -1,5 +1,7 @@
-"""The commands as a user types them: real database, real embedded model, real processes."""
+"""The commands as a user types them: real database, real embedded model, and processes where one matters."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -8,11 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import matplotlib
 import pytest
 
+from zoomgap import cli
 from zoomgap.agents import NEED_EVIDENCE
+from zoomgap.models import openai_api
 from zoomgap.models.catalog import MICRO_PATH
 from zoomgap.records import ARMS
 from zoomgap.storage import Store
@@ -21,12 +27,31 @@ PHOTO = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 """A photograph in the public domain that comes with matplotlib."""
 
 
+class Finished(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def zoomgap(*words, db=None, env=None):
-    """Run a command; gives the finished process."""
-    command = [sys.executable, "-m", "zoomgap", *map(str, words)]
-    if db is not None:
-        command += ["--db", str(db)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False)
+    """Run a command through its entry point; a process of its own would import everything anew each time."""
+    words = ["zoomgap", *map(str, words), *(() if db is None else ("--db", str(db)))]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", words),
+        mock.patch.dict(os.environ, env or {}),
+        pytest.raises(SystemExit) as ended,
+    ):
+        cli.main()
+    return Finished(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def in_process_of_its_own(*words, db):
+    command = [sys.executable, "-m", "zoomgap", *map(str, words), "--db", str(db)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Finished(process.returncode, process.stdout, process.stderr)
 
 
 def done(*words, **kwargs):
@@ -51,8 +76,9 @@ def db(tmp_path_factory):
     made = json.loads(done("bench", "make", "micro", "--n", 12, "--seed", 8_000_000, "--json", db=path))
     assert made["bench"] == "micro-8000000-12"
     assert made.keys() == {"bench", "n", "seed", "sha256"}
-    for arm in ("direct", "agent"):
-        done("run", "--bench", "micro-8000000-12", "--arm", arm, "--json", db=path)
+    done("run", "--bench", "micro-8000000-12", "--arm", "direct", "--json", db=path)
+    ended = in_process_of_its_own("run", "--bench", "micro-8000000-12", "--arm", "agent", "--json", db=path)
+    assert json.loads(ended.stdout)["n"] == 12, ended.stderr
     return path
 
 
@@ -220,7 +246,6 @@ def test_ask_on_a_photograph_over_http_is_as_in_process(endpoint, tmp_path):
         assert (there["stop_reason"], there["text"]) == (here["stop_reason"], here["text"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("arm", [arm for arm in ARMS if arm not in (*NEED_EVIDENCE, "direct-matched")])
 def test_ask_with_each_arm_over_http(endpoint, tmp_path, arm):
     words = (PHOTO, "What color is the mark on the blue circle?", "--json", "--arm", arm)
@@ -252,7 +277,8 @@ def test_a_model_of_no_known_family_is_told_so(db):
     assert "cost: not known" in known.stdout
 
 
-def test_a_dead_endpoint_is_said_in_words_too(db):
+def test_a_dead_endpoint_is_said_in_words_too(db, monkeypatch):
+    monkeypatch.setattr(openai_api, "FIRST_CONTACT_S", 0.5)
     words = ("run", "--bench", "micro-8000000-12", "--arm", "direct", "--model", "m", "--limit", 2)
     process = zoomgap(*words, "--endpoint", "http://127.0.0.1:9/v1", db=db)
     assert process.returncode == 1
@@ -271,7 +297,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path):
     path = tmp_path / "notes.db"
     path.write_text("my notes, not a database, long enough to be looked at" * 20)
     before = path.read_bytes()
-    process = zoomgap("bench", "list", db=path)
+    process = in_process_of_its_own("bench", "list", db=path)
     assert process.returncode == 1
     assert "notes.db" in process.stderr
     assert path.read_bytes() == before
