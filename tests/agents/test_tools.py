@@ -153,8 +153,9 @@ def test_a_label_that_is_no_text_is_left_out():
 
 def test_a_box_of_no_size_in_the_original_is_empty():
     frame = Frame(1, Size(128, 128), Box(1, 0, 33, 32))
-    with pytest.raises(tools.BadCall, match="empty"):
-        tools.place([0.0, 0.0, 1e-100, 1.0], frame, Size(40, 40), "relative_1")
+    for box in ([0.0, 0.0, 1e-100, 1.0], [0.0, 0.0, 1e-200, 1e-200]):
+        with pytest.raises(tools.BadCall, match="empty"):
+            tools.place(box, frame, Size(40, 40), "relative_1")
 
 
 def test_a_small_image_is_cut_whole():
@@ -217,6 +218,8 @@ def test_padding_grows_a_box_within_the_image():
     place = [250, 500, 500, 750]
     assert tools.place(place, WHOLE, SIZE, "relative_1000", padding=0.1) == Box(180, 285, 420, 465)
     assert tools.place([0, 0, 500, 500], WHOLE, SIZE, "relative_1000", padding=0.1) == Box(0, 0, 440, 330)
+    given = tools.part(asked("zoom_in", bbox_2d=place, image=0), WHOLE, SIZE, Settings(padding=0.1))
+    assert given == tools.Part(Box(180, 285, 420, 465), 0)
 
 
 def test_the_model_is_told_its_own_convention():
