@@ -18,7 +18,7 @@ from PIL import Image, ImageChops
 
 from zoomgap import imaging
 from zoomgap.errors import ImageError, UsageError
-from zoomgap.geometry import Box, Frame, Size
+from zoomgap.geometry import Box, Size
 
 BUDGET = 16_384
 sizes = st.builds(Size, st.integers(2, 4000), st.integers(2, 4000)).filter(
@@ -251,15 +251,6 @@ def test_region_box_has_a_least_side():
 def test_region_box_needs_evidence():
     with pytest.raises(UsageError, match="evidence"):
         imaging.region_box([], Size(100, 100))
-
-
-@given(st.integers(1, 60), sizes, boxes, boxes)
-def test_a_frame_maps_there_and_back(index, size, shown, box):
-    shown = imaging.snap(shown, Size(4000, 4000))
-    frame = Frame(index, size, shown)
-    assert frame.to_original(frame.from_original(box)).as_list() == pytest.approx(box.as_list(), abs=1e-6)
-    whole = Box(0, 0, size.width, size.height)
-    assert frame.to_original(whole).as_list() == pytest.approx(shown.as_list(), abs=1e-6)
 
 
 # overlay, encoding

@@ -4,10 +4,9 @@ import json
 import math
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from zoomgap import imaging
 from zoomgap.agents import Settings, tools
 from zoomgap.geometry import Box, Frame, Size
 from zoomgap.records import Convention, ToolCall
@@ -18,70 +17,132 @@ SIZE = Size(800, 600)
 CONVENTIONS: tuple[Convention, ...] = ("relative_1000", "relative_1", "absolute", "relative_1000_yx")
 
 
-def written_as(box: Box, frame: Frame, convention: Convention) -> list[float]:
-    """The inverse of to_frame: a box in pixels of the frame's image, as a model of that convention writes it."""
-    x1, y1, x2, y2 = box.as_list()
-    w, h = frame.size.width, frame.size.height
-    if convention == "absolute":
-        return [x1, y1, x2, y2]
-    unit = 1 if convention == "relative_1" else 1000
-    numbers = [x1 / w * unit, y1 / h * unit, x2 / w * unit, y2 / h * unit]
-    return [numbers[i] for i in (1, 0, 3, 2)] if convention == "relative_1000_yx" else numbers
-
-
-def carry_out(arguments: object, convention: Convention = "relative_1000") -> Box:
+def carry_out(arguments: object, convention: Convention = "relative_1000", tool: str = "zoom_in") -> tools.Part:
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    call = tools.read_call(ToolCall("", "zoom_in", text), (WHOLE, CROP), convention)
-    return tools.part(call, (WHOLE, CROP)[call.frame], SIZE, Settings(convention=convention)).box
+    call = tools.read_call(ToolCall("", tool, text), (WHOLE, CROP), convention, tools.NAMES)
+    return tools.part(call, (WHOLE, CROP)[call.frame], SIZE, Settings(convention=convention))
 
 
+def written(x1: float, y1: float, x2: float, y2: float, convention: Convention) -> list[float]:
+    """Parts of the crop's width and height as a model writes them."""
+    across, down = {"absolute": (128, 96), "relative_1": (1, 1)}.get(convention, (1000, 1000))
+    box = [x1 * across, y1 * down, x2 * across, y2 * down]
+    return [box[place] for place in (1, 0, 3, 2)] if convention == "relative_1000_yx" else box
+
+
+def refusal(arguments: object, convention: Convention, tool: str = "zoom_in") -> str:
+    """The sentence that a call gets: on one line, in characters that can be stored."""
+    with pytest.raises(tools.BadCall) as caught:
+        carry_out(arguments, convention, tool)
+    sentence = str(caught.value)
+    assert sentence.encode().decode().splitlines() == [sentence]
+    assert sentence.endswith(".")
+    return sentence
+
+
+NO_BOXES = [
+    None, True, 7, "", "1, 2, 3, 4", {}, {"x1": 1}, [], [1, 2, 3], [1, 2, 3, 4, 5], [[1, 2], [3, 4]], [[1, 2, 3, 4]],
+    [1, 2, 300, "400"], [1, 2, 300, "4\n0"], [1, 2, 300, None], [1, 2, 300, True], [1, 2, 300, [400]], [1, 2, 300, {}],
+    [1, 2, 300, math.nan], [1, 2, 300, math.inf], [-math.inf, 2, 300, 400], [1, 2, 300, 10**400], [1, 2, 300, -1e300],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("box", NO_BOXES)
+def test_what_is_no_box_is_quoted_and_told_its_form(box, convention):
+    sentence = refusal({"bbox_2d": box}, convention)
+    assert f"four numbers, not {repr(box)[:40]}: {tools.coordinates(convention)}." in sentence
+
+
+def test_a_box_left_out_is_told_its_form():
+    assert "four numbers" in refusal({"box": [1, 2, 300, 400]}, "relative_1000")
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("parts", "fault"),
     [
-        ("not json", "could not be read"),
-        ("[1, 2, 3, 4]", "could not be read"),
-        ("", "could not be read"),
-        ({}, "four numbers"),
-        ({"bbox_2d": None}, "four numbers"),
-        ({"bbox_2d": "1, 2, 3, 4"}, "four numbers"),
-        ({"bbox_2d": [1, 2, 3]}, "four numbers"),
-        ({"bbox_2d": [1, 2, 3, 4, 5]}, "four numbers"),
-        ({"bbox_2d": [[100, 100], [200, 200]]}, "four numbers"),
-        ({"bbox_2d": [100, 100, 200, "200"]}, "four numbers"),
-        ({"bbox_2d": [100, 100, 200, True]}, "four numbers"),
-        ({"bbox_2d": [100, 100, 200, math.nan]}, "four numbers"),
-        ({"bbox_2d": [100, 100, 200, math.inf]}, "four numbers"),
-        ({"bbox_2d": [100, 100, 200, 10**400]}, "four numbers"),
-        ('{"bbox_2d": [100, 100, 200, ' + "9" * 5000 + "]}", "could not be read"),
-        ({"bbox_2d": [400, 100, 200, 300]}, "turned around"),
-        ({"bbox_2d": [100, 300, 200, 100]}, "turned around"),
-        ({"bbox_2d": [100, 100, 100, 300]}, "empty"),
-        ({"bbox_2d": [1100, 100, 1200, 300]}, "outside image 1"),
-        ({"bbox_2d": [-300, 100, -200, 300]}, "outside image 1"),
-        ({"bbox_2d": [0.1, 0.2, 0.3, 0.4]}, "no number over 1"),
-        ({"bbox_2d": [100, 100, 200, 200], "image": 2}, "images are 0 to 1"),
-        ({"bbox_2d": [100, 100, 200, 200], "image": -1}, "images are 0 to 1"),
-        ({"bbox_2d": [100, 100, 200, 200], "image": True}, "images are 0 to 1"),
-        ({"bbox_2d": [100, 100, 200, 200], "image": "\ud800"}, "images are 0 to 1"),
+        ((0.4, 0.1, 0.2, 0.3), "is empty or turned around"),
+        ((0.1, 0.3, 0.2, 0.1), "is empty or turned around"),
+        ((0.9, 0.9, 0.1, 0.1), "is empty or turned around"),
+        ((0.1, 0.1, 0.1, 0.3), "is empty or turned around"),
+        ((0.1, 0.3, 0.3, 0.3), "is empty or turned around"),
+        ((0.5, 0.5, 0.5, 0.5), "is empty or turned around"),
+        ((0.5, 0.5, 0.5 + 1e-12, 0.9), "is empty or turned around"),
+        ((1.1, 0.1, 1.2, 0.3), "lies outside image 1"),
+        ((0.1, 1.1, 0.2, 1.3), "lies outside image 1"),
+        ((-0.3, 0.1, -0.2, 0.3), "lies outside image 1"),
+        ((0.1, -0.3, 0.2, -0.2), "lies outside image 1"),
+        ((1.0, 0.0, 1.5, 1.0), "lies outside image 1"),  # it only touches the edge
+        ((-0.5, 0.0, 0.0, 1.0), "lies outside image 1"),
     ],
 )
-def test_a_bad_call_gets_a_sentence(arguments, sentence):
-    with pytest.raises(tools.BadCall, match=sentence) as caught:
-        carry_out(arguments)
-    assert "\n" not in str(caught.value)
-    str(caught.value).encode()
+def test_a_box_that_shows_nothing_is_quoted_and_told_why(parts, fault, convention):
+    box = written(*parts, convention)
+    sentence = refusal({"bbox_2d": box}, convention)
+    assert str([round(number, 3) for number in box]) in sentence
+    assert fault in sentence
+    assert tools.coordinates(convention) in sentence
+
+
+PIXELS = [[250, 500, 500, 750], [0, 0, 500, 500], [0, 0, 64, 48], [0, 0, 2, 2], [-3, -3, 0.5, 0.5], [0, 0, 1, 999]]
+PARTS = [[0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1], [0.5, 0.5, 1.02, 1.01], [0.0, 0.0, 1e-200, 1e-200], [-0.1, 0, 0.5, 1]]
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_numbers_of_another_convention_are_not_clamped_to_a_corner_or_the_whole(convention):
+    for box in PIXELS if convention == "relative_1" else PARTS:
+        sentence = refusal({"bbox_2d": box}, convention)
+        assert str([round(number, 3) for number in box]) in sentence
+        assert f"other units: bbox_2d is {tools.coordinates(convention)}" in sentence
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_a_sliver_is_quoted_and_told_to_be_wider(convention):
+    """8,000 pixels long, so 40 wide at least."""
+    for size in (Size(8000, 250), Size(250, 8000)):
+        frame = Frame(1, Size(128, 96), Box(0, 0, size.width, size.height))
+        for wide, taken in ((0.25, False), (39, False), (40, True)):
+            end = 0.2 + wide / 250
+            parts = (0.0, 0.2, 1.0, end) if size.width > size.height else (0.2, 0.0, end, 1.0)
+            box = written(*parts, convention)
+            if taken:
+                assert min(tools.place(box, frame, size, convention).as_list()[2:]) == 90
+                continue
+            with pytest.raises(tools.BadCall) as caught:
+                tools.place(box, frame, size, convention)
+            shown = [round(number, 3) for number in box]
+            assert str(caught.value) == f"The box {shown} is over 200 times as long as wide: ask for a wider one."
+
+
+@pytest.mark.parametrize("image", [2, -1, 1.0, "1", True, [0], {}, "\ud800", "a\nb", 10**400, math.nan, "x" * 99])
+@pytest.mark.parametrize("tool", ["zoom_in", "rotate"])
+def test_an_image_that_is_not_there_is_quoted_and_told_which_are(image, tool):
+    arguments = {"bbox_2d": [100, 100, 200, 200], "degrees": 90, "image": image}
+    sentence = refusal(arguments, "relative_1000", tool)
+    assert sentence == f"There is no image {repr(image)[:40]}: the images are 0 to 1."
+
+
+@pytest.mark.parametrize("text", ["not json", "[1, 2, 3, 4]", "", "null", "{", '{"bbox_2d": [1, 2,\n300', "9" * 5000,
+                                  "[" * 9000, '{"bbox_2d": [1, 2, 300, ' + "9" * 5000 + "]}"])  # fmt: skip
+@pytest.mark.parametrize(("tool", "needed"), [("zoom_in", "bbox_2d"), ("rotate", "degrees")])
+def test_arguments_that_are_no_object_are_quoted_and_told_what_they_need(text, tool, needed):
+    sentence = refusal(text, "relative_1000", tool)
+    assert "could not be read" in sentence
+    assert f"the arguments of {tool} must be one JSON object with {needed}, not {repr(text)[:40]}." in sentence
 
 
 def test_another_tool_is_named():
-    with pytest.raises(tools.BadCall, match="no tool crop"):
-        tools.read_call(ToolCall("", "crop", '{"bbox_2d": [1, 2, 3, 4]}'), (WHOLE,), "relative_1000")
+    for name, shown in (("crop", "'crop'"), ("", "''"), ("zoom\nin", r"'zoom\nin'")):
+        sentence = refusal({"bbox_2d": [1, 2, 300, 400]}, "relative_1000", name)
+        assert sentence == f"There is no tool {shown}: use zoom_in, rotate, view_whole."
 
 
 def test_the_latest_image_is_meant_unless_another_is_named():
     corner = [0, 0, 500, 500]
-    assert carry_out({"bbox_2d": corner}) == Box(200, 150, 300, 225)
-    assert carry_out({"bbox_2d": corner, "image": None}) == Box(200, 150, 300, 225)
-    assert carry_out({"bbox_2d": corner, "image": 0}) == Box(0, 0, 400, 300)
+    assert carry_out({"bbox_2d": corner}).box == Box(200, 150, 300, 225)
+    assert carry_out({"bbox_2d": corner, "image": None}).box == Box(200, 150, 300, 225)
+    assert carry_out({"bbox_2d": corner, "image": 0}).box == Box(0, 0, 400, 300)
 
 
 def test_a_label_that_is_no_text_is_left_out():
@@ -90,21 +151,11 @@ def test_a_label_that_is_no_text_is_left_out():
         assert tools.read_call(ToolCall("", "zoom_in", arguments), (WHOLE,), "relative_1000").label is None
 
 
-def test_a_box_over_the_edge_is_clamped_to_its_frame():
-    assert carry_out({"bbox_2d": [-500, -500, 500, 500]}) == Box(200, 150, 300, 225)
-    assert carry_out({"bbox_2d": [500, 500, 1500, 9000]}) == Box(300, 225, 400, 300)
-
-
-def test_a_tiny_box_grows_to_the_smallest_crop():
-    box = carry_out({"bbox_2d": [500, 500, 501, 501], "image": 0})
-    assert tools.MIN_SIDE <= min(box.width, box.height) <= max(box.width, box.height) <= tools.MIN_SIDE + 2
-    assert box.covers(Box(400, 300, 400.8, 300.6)) == pytest.approx(1)
-
-
 def test_a_box_of_no_size_in_the_original_is_empty():
     frame = Frame(1, Size(128, 128), Box(1, 0, 33, 32))
-    with pytest.raises(tools.BadCall, match="empty"):
-        tools.place([0.0, 0.0, 1e-100, 1.0], frame, Size(40, 40), "relative_1")
+    for box in ([0.0, 0.0, 1e-100, 1.0], [0.0, 0.0, 1e-200, 1e-200]):
+        with pytest.raises(tools.BadCall, match="empty"):
+            tools.place(box, frame, Size(40, 40), "relative_1")
 
 
 def test_a_small_image_is_cut_whole():
@@ -147,18 +198,19 @@ def test_rotate_turns_what_was_shown_further():
     assert tools.part(asked("rotate", degrees=270), turned, SIZE, Settings()) == tools.Part(CROP.box, 0)
 
 
-def test_view_whole_is_the_original_upright():
-    assert tools.part(asked("view_whole"), WHOLE, SIZE, Settings()) == tools.Part(Box(0, 0, 800, 600))
+@pytest.mark.parametrize("arguments", ["{}", "", "null", '{"image": 7}'])
+def test_view_whole_is_the_original_upright_whatever_is_written_with_it(arguments):
+    assert carry_out(arguments, tool="view_whole") == tools.Part(Box(0, 0, 800, 600))
 
 
-@pytest.mark.parametrize("degrees", [0, 45, -90, "90", True, None, math.nan])
+@pytest.mark.parametrize("degrees", [0, 45, -90, 360, "90", "9\n0", "\ud800", True, None, math.nan, [90], {}, 10**400])
 def test_only_quarter_turns(degrees):
-    with pytest.raises(tools.BadCall, match="90, 180 or 270"):
-        asked("rotate", degrees=degrees)
+    sentence = refusal({"degrees": degrees}, "relative_1000", "rotate")
+    assert sentence == f"rotate turns an image by 90, 180 or 270 degrees clockwise, not by {repr(degrees)[:40]}."
 
 
 def test_tools_that_are_not_offered_are_unknown():
-    with pytest.raises(tools.BadCall, match="no tool rotate: use zoom_in"):
+    with pytest.raises(tools.BadCall, match="no tool 'rotate': use zoom_in"):
         tools.read_call(ToolCall("", "rotate", '{"degrees": 90}'), (WHOLE,), "relative_1000")
 
 
@@ -166,18 +218,8 @@ def test_padding_grows_a_box_within_the_image():
     place = [250, 500, 500, 750]
     assert tools.place(place, WHOLE, SIZE, "relative_1000", padding=0.1) == Box(180, 285, 420, 465)
     assert tools.place([0, 0, 500, 500], WHOLE, SIZE, "relative_1000", padding=0.1) == Box(0, 0, 440, 330)
-
-
-def test_a_sliver_is_refused():
-    wide = Frame(0, Size(1024, 32), Box(0, 0, 8000, 250))
-    with pytest.raises(tools.BadCall, match="200 times"):
-        tools.place([0, 500, 1000, 501], wide, Size(8000, 250), "relative_1000")
-
-
-def test_absolute_pixels_are_those_of_the_image_as_received():
-    received = Size(512, 384)
-    assert tools.place([128, 192, 256, 288], WHOLE, SIZE, "absolute", received) == Box(200, 300, 400, 450)
-    assert tools.place([250, 500, 500, 750], WHOLE, SIZE, "relative_1000", received) == Box(200, 300, 400, 450)
+    given = tools.part(asked("zoom_in", bbox_2d=place, image=0), WHOLE, SIZE, Settings(padding=0.1))
+    assert given == tools.Part(Box(180, 285, 420, 465), 0)
 
 
 def test_the_model_is_told_its_own_convention():
@@ -189,60 +231,54 @@ def test_the_model_is_told_its_own_convention():
     assert json.loads(example)["arguments"]["bbox_2d"] == [0.25, 0.5, 0.5, 0.75]
 
 
-sides = st.integers(40, 3000)
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=50)
+any_json = st.recursive(
+    plain,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+numbers = st.integers(-300, 1300) | st.floats(-0.5, 1.5) | st.floats()
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "bbox_2d": st.lists(numbers, min_size=4, max_size=4) | any_json,
+        "image": st.integers(-1, 2) | any_json,
+        "degrees": st.sampled_from((90, 180, 270)) | any_json,
+        "label": any_json,
+    },
+)
 
 
-@st.composite
-def parts(draw, size: Size) -> Box:
-    """Whole-pixel boxes inside an image, at least MIN_SIDE a side."""
-    x1 = draw(st.integers(0, size.width - tools.MIN_SIDE))
-    y1 = draw(st.integers(0, size.height - tools.MIN_SIDE))
-    return Box(
-        x1,
-        y1,
-        draw(st.integers(x1 + tools.MIN_SIDE, size.width)),
-        draw(st.integers(y1 + tools.MIN_SIDE, size.height)),
-    )
-
-
-def frame_of(index: int, box: Box, budget: int) -> Frame:
-    shown = Size(int(box.width), int(box.height))
-    return Frame(index, imaging.fit_size(shown, budget, 32, min_pixels=budget), box)
-
-
-@given(st.data(), sides, sides, st.sampled_from(CONVENTIONS))
-def test_a_box_of_a_nested_frame_comes_back_as_pixels_of_the_original(data, width, height, convention):
-    """Any part of the original that two nested frames show is taken, to a pixel, whatever the convention."""
-    size = Size(width, height)
-    outer = data.draw(parts(size))
-    inner = data.draw(parts(Size(int(outer.width), int(outer.height)))).shifted(outer.x1, outer.y1)
-    wanted = data.draw(parts(Size(int(inner.width), int(inner.height)))).shifted(inner.x1, inner.y1)
-    assume(all(max(b.width, b.height) < 100 * min(b.width, b.height) for b in (outer, inner, wanted)))
-    for frame in (frame_of(0, outer, 65_536), frame_of(1, inner, 16_384)):
-        written = written_as(frame.from_original(wanted), frame, convention)
-        assume(convention == "relative_1" or max(written) > 1)
-        taken = tools.place(written, frame, size, convention)
-        assert all(abs(a - b) <= 1 for a, b in zip(taken.as_list(), wanted.as_list(), strict=True))
-
-
-numbers = st.floats(-2000, 3000) | st.integers(-2000, 3000)
-
-
-@given(st.lists(numbers, min_size=4, max_size=4), sides, sides, st.sampled_from(CONVENTIONS), st.data())
-def test_whatever_is_asked_for_is_a_crop_inside_the_original_or_refused(written, width, height, convention, data):
-    size = Size(width, height)
-    shown = data.draw(parts(size))
-    assume(max(shown.width, shown.height) < 100 * min(shown.width, shown.height))
-    frame = frame_of(1, shown, 16_384)
+@settings(max_examples=80, deadline=None)
+@given(fields.map(json.dumps) | any_json.map(json.dumps) | st.text(st.characters()), st.sampled_from(CONVENTIONS),
+       st.sampled_from((*tools.NAMES, "crop")))  # fmt: skip
+def test_whatever_is_written_is_a_part_of_the_original_or_a_sentence(text, convention, tool):
     try:
-        taken = tools.place(written, frame, size, convention)
+        box, turn = carry_out(text, convention, tool)
     except tools.BadCall:
+        assert refusal(text, convention, tool)
         return
-    assert taken == imaging.snap(taken, size, tools.MIN_SIDE)
-    assert min(taken.width, taken.height) >= tools.MIN_SIDE
-    inside = frame.to_original(tools.to_frame(written, frame, convention).clamped(frame.size.width, frame.size.height))
-    slack = 1e-6  # places are rounded to a millionth of a pixel
-    assert taken.x1 <= inside.x1 + slack
-    assert taken.y1 <= inside.y1 + slack
-    assert inside.x2 <= taken.x2 + slack
-    assert inside.y2 <= taken.y2 + slack
+    assert turn in (0, 90, 180, 270)
+    assert all(value == int(value) for value in box.as_list())
+    assert 0 <= box.x1 <= box.x2 - tools.MIN_SIDE < box.x2 <= SIZE.width
+    assert 0 <= box.y1 <= box.y2 - tools.MIN_SIDE < box.y2 <= SIZE.height
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(-300, 1300) | st.floats(-300, 1300), min_size=4, max_size=4), st.sampled_from(CONVENTIONS))
+def test_a_box_is_refused_for_its_reasons_and_no_other(box, convention):
+    """What of it lies in the crop, worked out in parts of the crop, is a box or not."""
+    if convention == "relative_1":
+        box = [number / 600 for number in box]
+    across, down = {"absolute": (128, 96), "relative_1": (1, 1)}.get(convention, (1000, 1000))
+    a, b, c, d = (box[1], box[0], box[3], box[2]) if convention == "relative_1000_yx" else box
+    x1, y1, x2, y2 = a / across, b / down, c / across, d / down
+    left, top, right, bottom = (min(max(part, 0), 1) for part in (x1, y1, x2, y2))
+    assume(all(side <= 0 or side > 1e-6 for side in (right - left, bottom - top)))
+    other_units = max(map(abs, box)) >= 2 if convention == "relative_1" else max(map(abs, box)) < 2
+    text = json.dumps({"bbox_2d": box})
+    if right <= left or bottom <= top or other_units:
+        assert refusal(text, convention)
+        return
+    held = Box(200 + 200 * left, 150 + 150 * top, 200 + 200 * right, 150 + 150 * bottom)
+    assert carry_out(text, convention).box.covers(held) == pytest.approx(1)

@@ -55,26 +55,30 @@ def read_call(
     """What a call asks for. Raises BadCall: wrong tool, no JSON object, no such image, not four finite numbers, no
     quarter turn."""
     if call.name not in names:
-        raise BadCall(prompts.render("bad_tool", name=call.name[:40], names=", ".join(names)))
+        raise BadCall(prompts.render("bad_tool", name=_shown(call.name), names=", ".join(names)))
+    if call.name == "view_whole":
+        # Before its arguments are read: some models write "" for none.
+        return Asked(call.name, 0)
     arguments = json_object(call.arguments)
     if arguments is None:
-        raise BadCall(prompts.render("bad_json", name=call.name))
-    if call.name == "view_whole":
-        return Asked(call.name, 0)
+        needed = ", ".join(prompts.tool(call.name)["function"]["parameters"]["required"])
+        told = {"name": call.name, "needed": needed, "arguments": _shown(call.arguments)}
+        raise BadCall(prompts.render("bad_json", **told))
     latest = frames[-1].index
     image = arguments.get("image")
     if image is None:
         image = latest
     if type(image) is not int or not 0 <= image <= latest:
-        raise BadCall(prompts.render("bad_image", image=storable(str(image))[:40], latest=latest))
+        raise BadCall(prompts.render("bad_image", image=_shown(image), latest=latest))
     if call.name == "rotate":
         degrees = arguments.get("degrees")
-        if degrees not in (90, 180, 270) or isinstance(degrees, bool):
-            raise BadCall(prompts.render("bad_turn", degrees=storable(str(degrees))[:40]))
+        if degrees not in (90, 180, 270):
+            raise BadCall(prompts.render("bad_turn", degrees=_shown(degrees)))
         return Asked(call.name, image, turn=int(degrees))
-    written = _numbers(arguments.get("bbox_2d"))
+    box = arguments.get("bbox_2d")
+    written = _numbers(box)
     if written is None:
-        raise BadCall(prompts.render("bad_box", coordinates=coordinates(convention)))
+        raise BadCall(prompts.render("bad_box", box=_shown(box), coordinates=coordinates(convention)))
     label = arguments.get("label")
     return Asked(call.name, image, written, storable(label) if isinstance(label, str) else None)
 
@@ -102,21 +106,22 @@ def place(
     written: four finite numbers in `convention`. received: size of the frame's image as the model got it, where that
     is known and differs from what was sent; absolute pixels are counted in it. The box is clamped to the frame, grows
     by `padding` of its sides on each side, then is snapped to at least MIN_SIDE pixels a side. Raises BadCall when it
-    is empty, turned around, outside, or over imaging.MAX_ASPECT times as long as wide.
+    is empty, turned around, outside, over imaging.MAX_ASPECT times as long as wide, or in units of another convention.
     """
     rule = coordinates(convention)
     shown = [round(value, 3) for value in written]
-    if convention != "relative_1" and max(written) <= 1:
+    # Clamped, parts of an image taken for pixels would be its corner, and pixels taken for parts all of it.
+    if (max(map(abs, written)) < 2) != (convention == "relative_1"):
         raise BadCall(prompts.render("bad_scale", box=shown, coordinates=rule))
     asked = to_frame(written, frame, convention, received)
-    if asked.width <= 0 or asked.height <= 0:
+    if min(asked.width, asked.height) <= 0:
         raise BadCall(prompts.render("bad_empty", box=shown, coordinates=rule))
     inside = asked.clamped(frame.size.width, frame.size.height)
-    if inside.area <= 0:
+    if min(inside.width, inside.height) <= 0:
         raise BadCall(prompts.render("bad_outside", box=shown, image=frame.index, coordinates=rule))
     # The last bits of a quotient would make a side of 32 px one of 31.999..., which grows, and an edge one further out.
     exact = Box(*(round(value, 6) for value in frame.to_original(inside).as_list()))
-    if exact.area <= 0:
+    if min(exact.width, exact.height) <= 0:
         raise BadCall(prompts.render("bad_empty", box=shown, coordinates=rule))
     if max(exact.width, exact.height) > imaging.MAX_ASPECT * max(1.0, min(exact.width, exact.height)):
         raise BadCall(prompts.render("bad_shape", box=shown, most=imaging.MAX_ASPECT))
@@ -156,3 +161,8 @@ def _numbers(value: object) -> tuple[float, ...] | None:
     if any(type(number) not in (int, float) or not -1e9 < number < 1e9 for number in value):
         return None
     return tuple(value)
+
+
+def _shown(value: object) -> str:
+    """A value as a sentence quotes it: on one line, cut short, and without what cannot be stored."""
+    return repr(value)[:40]
