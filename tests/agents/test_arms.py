@@ -84,6 +84,13 @@ async def test_direct_schema_asks_what_the_agent_asks_first(world):
         assert replace(forbidden, tool_choice="auto") == asked
 
 
+async def test_a_call_that_was_forbidden_is_no_answer(world):
+    markup = "<tool_call>\n<function=zoom_in>\n<parameter=label>\nB\n</parameter>\n</function>\n</tool_call>"
+    assert (await once(world, "direct-schema", markup))[0].text == ""
+    assert (await once(world, "direct-schema", f"B\n{markup}"))[0].text == "B"
+    assert (await once(world, "direct-schema", markup))[0].steps[0].text == markup
+
+
 async def test_regions_need_evidence(world):
     bare = replace(world.sample, evidence=())
     for arm in ("region", "region-lowres", "oracle"):

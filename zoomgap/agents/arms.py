@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from zoomgap import imaging, prompts
-from zoomgap.agents import conversation, sight, tools
+from zoomgap.agents import conversation, dialects, sight, tools
 from zoomgap.agents.context import Context, Settings
 from zoomgap.agents.graph import Outcome, look_and_answer
 from zoomgap.agents.sight import Crops
@@ -104,7 +104,9 @@ async def _answer_at_once(request: Request, context: Context) -> Outcome:
     context.done(step)
     if reply is None:
         return Outcome("endpoint_error", "", (step,), step.error)
-    return Outcome("context" if reply.finish_reason == "length" else "answered", reply.text, (step,))
+    # Markup of a call that was forbidden is no answer.
+    text = dialects.parse(reply, tools.NAMES).text if request.tool_choice == "none" else reply.text
+    return Outcome("context" if reply.finish_reason == "length" else "answered", text, (step,))
 
 
 async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:
