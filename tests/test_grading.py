@@ -60,6 +60,22 @@ CHOICES = [
     ("<answer>\\boxed{C}</answer>", "C"),
     ("<|begin_of_box|>B<|end_of_box|>", "B"),
     ("\\boxed{B} and \\boxed{C}", None),
+    ("\\boxed{{B}}", "B"),
+    ("\\boxed{\\textbf{(B)} \\text{blue}}", "B"),
+    ("\\boxed{\\mathbf{\\text{B}}}", "B"),
+    ("$$\\boxed{\\rm B}$$", "B"),
+    ("\\boxed{\\color{red}{B}}", "B"),
+    ("\\boxed{\\textcolor{red}{B}}", "B"),
+    ("\\boxed{\\text{dark} \\textit{red}}", "C"),
+    ("\\fbox{B}", "B"),
+    ("\\boxed{B", "B"),
+    ("\\boxed{\\text{B", "B"),
+    ("\\boxed{}", None),
+    ("It is \\boxed{B}. So, once more: \\boxed{\\text{B}}", "B"),
+    ("<think>\\boxed{A} or <answer>A</answer></think>\\boxed{B}", "B"),
+    ("<think>hm</think>\n<answer>\\boxed{\\text{B}}</answer>", "B"),
+    ("a thought</think><answer>B</answ", "B"),
+    ("<answer>\n(B", "B"),
     # anchors
     ("the answer is b", "B"),
     ("The answer is: (B) blue", "B"),
@@ -164,7 +180,8 @@ def test_choices_of_other_kinds(reply, choices, letter):
     [
         ("5", "5"), ("five", "5"), ("Twenty", "20"), ("**4**", "4"), ("007", "7"), ("-3", "-3"), ("1,000", "1000"),
         ("3.0", "3"), ("There are 5 dots.", "5"), ("five (5)", "5"), ("有5个", "5"), ("５", "5"), ("answer: five", "5"),
-        ("\\boxed{7}", "7"), ("<answer>7</answer> of 9", "7"), ("The answer is 5 because 3 and 2 make it", "5"),
+        ("\\boxed{7}", "7"), ("\\boxed{{7}}", "7"), ("\\boxed{7\\text{ dots}}", "7"), ("\\boxed{\\frac{14}{2}}", None),
+        ("<answer>7</answer> of 9", "7"), ("The answer is 5 because 3 and 2 make it", "5"),
         ("I see 3 above and 2 below.\n\n5", "5"), ("The one on the left has 3", "3"), ("T5 shows 3", "3"),
         ("so 4", "4"), ("zero", "0"),
         ("", None), ("none", None), ("10-12", None), ("about 10-12", None), ("answer: 10-12", None), ("3.5", None),
@@ -184,6 +201,8 @@ def test_integers(reply, value):
         ("E", "E", "correct"), ("e.", "E", "correct"), ("**E**", "E", "correct"), ('"E"', "e", "correct"),
         ("The letter is E.", "E", "correct"), ("It's E", "E", "correct"), ("Answer: E. The ring opens", "E", "correct"),
         ("The answer is E because of its bars", "E", "correct"), ("<answer>E</answer>", "E", "correct"),
+        ("\\boxed{\\text{dark} \\text{red}}", "dark red", "correct"), ("\\boxed{{dark red", "dark red", "correct"),
+        ("<answer>dark red</ans", "dark red", "correct"), ("\\text{dark red}", "dark red", "correct"),
         ("the dark red stars", "Dark red star", "correct"), ("Dark-red", "dark red", "correct"),
         ("A heart", "heart", "correct"), ("glass", "glass", "correct"), ("St. Mary's", "St Mary's", "correct"),
         ("keep out of the old mill at night please", "Keep out of the old mill at night, please!", "correct"),
@@ -249,7 +268,7 @@ PIECES = (
     "A", "B", "C", "E", "b", "a", "I", "red", "dark red", "blue", "Green", "the answer is", "Answer:", "answer", "is",
     "not", "so", "or", "and", "it is", "because", "5", "-5", "10-12", "3.5", "five", "one", "the one", "twenty-one",
     "<answer>", "</answer>", "\\boxed{", "}", "<think>", "</think>", "<tool_call>", "**", "_", "#", "# ", "$",
-    "\\text{", ".", ",", ":",
+    "\\text{", "{", "\\textcolor{", "</answ", ".", ",", ":",
     "?", "(", ")", "'", "'s", '"', "-", "%", "\n", " ", "St.", "star", "stars", "the", "。", "答案是", "选", "Ｂ", "é",
     "\ue000", "\ue001", "<|im_end|>", "<|begin_of_box|>", "<|end_of_box|>", "says", "letter",
 )  # fmt: skip
@@ -282,6 +301,23 @@ def test_markup_and_thinking_change_nothing(reply, letter):
     for wrapped in (f"<think>{reply}</think>The answer is **{letter}**", f"The answer is `{letter}`<|im_end|>"):
         found = extract(wrapped, "choice", COLORS)
         assert "think" in reply or (found and found.answer) == (plain and plain.answer)
+
+
+LATEX = ("{{{}}}", "\\text{{{}}}", "\\mathbf{{ {}}}", "({})", "\\textcolor{{red}}{{{}}}", "\\{{{}\\}}", "\\rm {}")
+
+
+@given(st.lists(st.sampled_from(LATEX), max_size=3), st.sampled_from("ABCD"), st.integers(0, 4))
+def test_a_box_is_read_however_its_letter_is_set_and_wherever_it_is_cut(wraps, letter, lost):
+    inner = letter
+    for wrap in wraps:
+        inner = wrap.format(inner)
+    whole = f"\\boxed{{{inner}}}"
+    cut = whole[: max(len(whole) - lost, whole.rindex(letter) + 1)]
+    for reply in (whole, cut, f"<answer>{whole}</answer>", f"I see {whole}. It is {whole}."):
+        found = extract(reply, "choice", COLORS)
+        assert found is not None
+        assert found.answer == letter
+        assert reply[slice(*found.span)] == letter
 
 
 @given(replies, st.permutations(COLORS))

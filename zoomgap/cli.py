@@ -38,8 +38,10 @@ from zoomgap.options import (
     Family,
     ImageReturn,
     Json,
+    MaxImages,
     MaxZooms,
     Model,
+    Stream,
     Tools,
     Wire,
 )
@@ -88,13 +90,15 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 # Answering
 
 
-def _choice(model: str, endpoint: str | None, wire: str | None, **overrides: str | None) -> ModelChoice:
+def _choice(
+    model: str, endpoint: str | None, wire: str | None, stream: bool, **overrides: str | int | None
+) -> ModelChoice:
     """The model that options name; what is uncertain about it is told on stderr."""
     from zoomgap.pipeline import ModelChoice
 
     if wire not in (None, "chat", "responses"):
         raise UsageError(f"wire '{wire}' is not known: use chat or responses")
-    choice = ModelChoice(model=model, endpoint=endpoint, overrides=overrides, wire=wire)  # type: ignore[arg-type]
+    choice = ModelChoice(model=model, endpoint=endpoint, overrides=overrides, wire=wire, stream=stream)  # type: ignore[arg-type]
     # A name without an endpoint or a folder is refused later, and then nothing else need be said of it.
     for warning in choice.settled().warnings if endpoint or model.startswith("hf:") else ():
         print(f"zoomgap: warning: {warning}", file=sys.stderr)
@@ -110,7 +114,9 @@ def run_command(
     family: Family = None,
     convention: Convention = None,
     image_return: ImageReturn = None,
+    max_images: MaxImages = None,
     wire: Wire = None,
+    stream: Stream = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Samples under way at once.")] = 32,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
     pixels: Annotated[
@@ -155,7 +161,10 @@ def run_command(
         price=None if price is None else read_price(price),
         limits=pipeline.Limits(samples=max_samples, cost=max_cost),
     )
-    chosen = _choice(model, endpoint, wire, family=family, convention=convention, image_return=image_return)
+    chosen = _choice(
+        model, endpoint, wire, stream,
+        family=family, convention=convention, image_return=image_return, max_images=max_images,
+    )  # fmt: skip
     if dry_run:
         with opened(db) as store:
             found = pipeline.dry_run(store, bench, arm, chosen, options)
@@ -193,7 +202,9 @@ def ask(
     family: Family = None,
     convention: Convention = None,
     image_return: ImageReturn = None,
+    max_images: MaxImages = None,
     wire: Wire = None,
+    stream: Stream = False,
     max_zooms: MaxZooms = 3,
     tools: Tools = "zoom_in",
     db: Db = DEFAULT_DB,
@@ -206,6 +217,10 @@ def ask(
     from zoomgap import pipeline
     from zoomgap.storage.rows import trajectory_json
 
+    chosen = _choice(
+        model, endpoint, wire, stream,
+        family=family, convention=convention, image_return=image_return, max_images=max_images,
+    )  # fmt: skip
     with opened(db) as store:
         trajectory = pipeline.ask(
             store,
@@ -213,7 +228,7 @@ def ask(
             question,
             choice or [],
             arm,
-            _choice(model, endpoint, wire, family=family, convention=convention, image_return=image_return),
+            chosen,
             pipeline.RunOptions(max_zooms=max_zooms, tools=tuple(tools.split(","))),
             None if as_json else step_line,
         )

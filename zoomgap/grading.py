@@ -17,7 +17,7 @@ from typing import NamedTuple
 from zoomgap.errors import UsageError
 from zoomgap.records import AnswerKind, Grade, Verdict
 
-GRADER = "rules-1"
+GRADER = "rules-2"
 FEW_WORDS = 8  # an open text reply up to this length is an answer; in a longer one the answer has to be named
 
 
@@ -33,17 +33,24 @@ _Found = tuple[str | None, int, int]
 """A possible answer, or None for one that cannot be valid, with its span: no step moves an offset of the reply."""
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _PLAIN = _FULL_WIDTH | str.maketrans("。、‘’“”「」【】−\u00a0\u3000", '.,\'\'""""()-  ')
+_BRACES = str.maketrans("{}", "  ")
 _BLANKED = (
     re.compile(r"(?is)<(think|thinking|tool_call|tool_response)>.*?(?:</\1>|\Z)"),
     re.compile(r"(?is)\A.*</(?:think|thinking)>"),
     re.compile(
         r"(?m)<\|(?!begin_of_box|end_of_box)[^|<>\n]{1,40}\|>|</?s>|[*`\ue000\ue001]+|^[^\S\n]*#+(?=\s)|\\[()\[\]]"
-        r"|(?<!\w)_+|_+(?!\w)|\\(?:text|textbf|mathrm|mathbf)\s*\{|\$(?=\\?[A-Za-z])|(?<=[A-Za-z}])\$|[^\S\n ]+"
+        r"|(?<!\w)_+|_+(?!\w)|\\(?:text)?color\s*\{[^{}]*\}|\\(?:(?:text|math)[a-z]*|rm|bf|it|underline|emph)(?![A-Za-z])"
+        r"|\$(?=\\?[A-Za-z])|(?<=[A-Za-z}])\$|</[a-z]*\Z|[^\S\n ]+"
     ),
 )
+_END = r"(?:\}|\Z)"  # of braces; a reply may be cut off inside
+_INSIDE = r"[^{}]*+"
+for _ in range(3):
+    _INSIDE = rf"[^{{}}]*+(?:\{{{_INSIDE}{_END}[^{{}}]*+)*+"
 _CONTAINERS = (
     ("answer_tag", re.compile(r"(?i)<answer>([^<]*(?:<(?!/?answer>)[^<]*)*)")),
-    ("boxed", re.compile(r"(?:\\boxed\s*\{|<\|begin_of_box\|>)([^{}<]*)(?:\}|<\|end_of_box\|>)")),
+    ("boxed", re.compile(rf"\\f?box(?:ed)?\s*\{{({_INSIDE}){_END}")),
+    ("boxed", re.compile(r"<\|begin_of_box\|>([^<]*(?:<(?!\|(?:begin|end)_of_box\|>)[^<]*)*)")),
 )
 # A lone capital; "A", "I" and small letters only where no word follows that makes them a word themselves.
 _LETTER = re.compile(
@@ -149,6 +156,7 @@ def _read(text: str, kind: AnswerKind, choices: tuple[str, ...]) -> Extraction |
         inner = [(m.start(1), _read(m[1], kind, choices)) for m in matches if m[1].strip() or m is matches[-1]]
         if inner:
             return _agreed(rule, [(x.answer, at + x.span[0], at + x.span[1]) if x else (None, 0, 0) for at, x in inner])
+    text = text.translate(_BRACES)
     rules = _text_rules(text) if kind == "text" else _mark_rules(text, kind, choices)
     return next((_agreed(rule, found) for rule, found in rules if found), None)
 

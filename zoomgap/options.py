@@ -19,7 +19,17 @@ Convention = Annotated[
     typer.Option(help="How the model writes boxes: relative_1000, relative_1, absolute or relative_1000_yx."),
 ]
 ImageReturn = Annotated[str | None, typer.Option(help="Where crops go back: user, tool or responses.")]
+MaxImages = Annotated[
+    int | None, typer.Option(min=1, help="Images that one request may hold; default by family. Old crops give way.")
+]
 Wire = Annotated[str | None, typer.Option(help="To the endpoint: chat or responses.")]
+Stream = Annotated[
+    bool,
+    typer.Option(
+        "--stream/--no-stream",
+        help="Have an endpoint send replies in pieces: the time to the first of them is then known. Changes no answer.",
+    ),
+]
 Arm = Annotated[
     str,
     typer.Option(

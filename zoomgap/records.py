@@ -21,6 +21,9 @@ ImageReturn = Literal["user", "tool", "responses"]
 WireName = Literal["chat", "responses"]
 Dialect = Literal["native", "hermes", "json"]
 Convention = Literal["relative_1000", "relative_1", "absolute", "relative_1000_yx"]
+RuleName = Literal[
+    "none", "smart_resize", "glm", "internvl", "idefics", "llama4", "square", "longest_side", "kimi", "claude"
+]
 Verdict = Literal["correct", "incorrect", "unparsed", "error"]
 StopReason = Literal["answered", "budget", "repeated_box", "unparsable_call", "context", "endpoint_error", "cancelled"]
 Arm = Literal[
@@ -297,7 +300,9 @@ class RunSpec:
     templates used; suffix: whether the answer-form sentence is added. attempts: answers a sample. tools: offered to an
     agent; padding: share of a box's sides added on each side; renders_tools: whether the model's chat template shows
     tools; dialect: how it is told to write calls. wire: to the endpoint. match: run whose unique image tokens
-    `direct-matched` gets.
+    `direct-matched` gets. resize, min_pixels, max_pixels, tile, max_side: with factor the resize.Rule of the model's
+    processor, where boxes are counted in pixels of its image. max_images: images that one request may hold, where an
+    agent could come to have more.
     """
 
     benchmark: str
@@ -323,6 +328,12 @@ class RunSpec:
     dialect: Dialect = "hermes"
     wire: WireName = "chat"
     match: str | None = None
+    resize: RuleName = "none"
+    min_pixels: int = 0
+    max_pixels: int = 0
+    tile: int = 0
+    max_side: int = 0
+    max_images: int | None = None
 
     @property
     def id(self) -> str:

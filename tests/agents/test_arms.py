@@ -10,6 +10,7 @@ from zoomgap.agents import Settings, answer, check_arm
 from zoomgap.agents.arms import tiles
 from zoomgap.errors import ImageError, ModelError, UsageError
 from zoomgap.geometry import Size
+from zoomgap.models.resize import Rule
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Text, Usage
 
@@ -75,6 +76,21 @@ async def test_direct_and_agent_start_from_the_same_bytes(world):
     assert picture((await once(world, "direct"))[1]) == picture((await once(world, "agent"))[1])
 
 
+async def test_direct_schema_asks_what_the_agent_asks_first(world):
+    """Whatever the model is told beside the question: only the calls are forbidden."""
+    for settings in ({"suffix": True}, {"suffix": True, "renders_tools": False}, {"convention": "absolute"}):
+        asked, forbidden = [(await once(world, arm, **settings))[1] for arm in ("agent", "direct-schema")]
+        assert (asked.tool_choice, forbidden.tool_choice) == ("auto", "none")
+        assert replace(forbidden, tool_choice="auto") == asked
+
+
+async def test_a_call_that_was_forbidden_is_no_answer(world):
+    markup = "<tool_call>\n<function=zoom_in>\n<parameter=label>\nB\n</parameter>\n</function>\n</tool_call>"
+    assert (await once(world, "direct-schema", markup))[0].text == ""
+    assert (await once(world, "direct-schema", f"B\n{markup}"))[0].text == "B"
+    assert (await once(world, "direct-schema", markup))[0].steps[0].text == markup
+
+
 async def test_regions_need_evidence(world):
     bare = replace(world.sample, evidence=())
     for arm in ("region", "region-lowres", "oracle"):
@@ -118,9 +134,11 @@ def test_settings_are_those_of_the_run():
     spec = RunSpec(
         benchmark="b", benchmark_sha256="0", arm="agent", model="m", sampling=Sampling(max_tokens=9), view_pixels=4096,
         crop_pixels=1024, factor=28, max_zooms=1, image_return="tool", convention="absolute", suffix=False,
+        max_images=7, resize="claude", max_pixels=1568 * 784, max_side=1568,
     )  # fmt: skip
     settings = Settings.of(spec)
-    shared = [name for name in Settings.__slots__ if name != "logprobs"]
+    shared = [name for name in Settings.__slots__ if name not in ("rule", "logprobs")]
     assert {name: getattr(settings, name) for name in shared} == {name: getattr(spec, name) for name in shared}
+    assert settings.rule == Rule(resize="claude", factor=28, max_pixels=1568 * 784, max_side=1568)
     assert settings.logprobs is None
     assert Settings.of(replace(spec, weights="ab")).logprobs == 0

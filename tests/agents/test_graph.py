@@ -16,6 +16,7 @@ from zoomgap.distill.micro_model import CHAT_TEMPLATE
 from zoomgap.errors import ModelError, TooLongError
 from zoomgap.geometry import Box, Size
 from zoomgap.models.base import request_body
+from zoomgap.models.resize import Rule, processed_size
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import Image, Reply, Request, Text, ToolCall, Trajectory, Usage
 
@@ -232,6 +233,18 @@ async def test_the_control_without_pictures_has_the_same_text(world, call):
     assert told["agent"] == told["agent-blind"] == told["agent-random"]
 
 
+async def test_the_random_control_is_stopped_by_what_it_asks_for_not_by_what_it_was_shown(world, call):
+    asked, inner = call(500, 500, 600, 600, image=0), call(0, 0, 1000, 1000, image=1)
+    for again in (asked, inner):  # the whole of image 1 is the part that image 1 was asked for
+        trajectory, history = await zoom(world, [asked, again, again, "B"], "agent-random", max_zooms=9)
+        assert (trajectory.stop_reason, trajectory.zooms) == ("repeated_box", 1)
+        assert "already seen" in texts(history[2].messages[-1])[0]
+    shown = (await zoom(world, [asked, "B"], "agent-random"))[0].steps[0].box
+    elsewhere = call(shown.x1 / 0.8, shown.y1 / 0.6, shown.x2 / 0.8, shown.y2 / 0.6, image=0)
+    trajectory, _ = await zoom(world, [asked, elsewhere, "B"], "agent-random")
+    assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 2)
+
+
 async def test_the_random_control_shows_places_away_from_the_box_and_the_evidence(world, call):
     script = [call(500, 500, 600, 600), "B"]
     (step, _), (again, _) = [(await zoom(world, script, "agent-random"))[0].steps for _ in range(2)]
@@ -253,6 +266,29 @@ async def test_a_conversation_that_is_too_long_loses_its_oldest_crop(world, call
     )
     assert after == [before[0], before[2]]
     assert "left out" in str(history[-1].messages)
+
+
+@pytest.mark.parametrize("way", [{}, {"image_return": "tool"}, {"renders_tools": False}])
+async def test_a_request_holds_no_more_images_than_the_model_takes(world, call, way):
+    script = [call(150 * k, 0, 150 * k + 140, 900, image=0) for k in range(4)]
+    trajectory, history = await zoom(world, [*script, "B"], max_zooms=4, max_images=3, **way)
+    assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 4)
+    shown = [[part for m in request.messages for part in m.content if isinstance(part, Image)] for request in history]
+    assert [len(images) for images in shown] == [1, 2, 3, 3, 3]
+    view, crops = shown[0][0], [step.observation for step in trajectory.steps[:4]]
+    assert shown[-2:] == [[view, *crops[1:3]], [view, *crops[2:4]]]
+    # It shows in the stored requests, and only sent ones are stored.
+    told = [str(request.messages).count("left out: at most 3 images") for request in history]
+    assert told == [0, 0, 0, 1, 2]
+    assert [step.request for step in trajectory.steps] == history
+    assert [step.error for step in trajectory.steps] == [None] * 5
+
+
+async def test_one_reply_may_bring_more_crops_than_the_model_takes(world):
+    trajectory, history = await zoom(world, [native(*CORNERS), "B"], max_images=2)
+    shown = [part for message in history[-1].messages for part in message.content if isinstance(part, Image)]
+    assert shown == [history[0].messages[-1].content[0], trajectory.steps[2].observation]
+    assert [texts(message) for message in history[-1].messages[2:5]] == [["image 1"], ["image 2"], ["image 3"]]
 
 
 async def test_a_question_that_is_too_long_by_itself_ends_there(world):
@@ -291,6 +327,24 @@ async def test_absolute_boxes_count_in_pixels_of_the_image_as_received(world, ca
     reply = Reply(text=call(64, 48, 128, 96), image_sizes=(Size(128, 96),))
     trajectory, _ = await zoom(world, [reply, "B"], convention="absolute")
     assert trajectory.steps[0].box == Box(400, 300, 800, 600)
+
+
+async def test_over_a_wire_absolute_boxes_count_in_pixels_of_the_processed_image(world, call):
+    """No reply tells a size: the processor's rule does, and the model reads beside each image how large it is."""
+    rule = Rule(resize="smart_resize", factor=28, min_pixels=56 * 56, max_pixels=20 * 28 * 28)
+    script = [call(0, 0, 70, 42), call(70, 42, 140, 84, image=0), call(0, 0, 42, 42), "B"]
+    settings = {"convention": "absolute", "factor": 28, "rule": rule, "crop_pixels": 9 * 28 * 28, "max_zooms": 9}
+    trajectory, history = await zoom(world, script, suffix=True, **settings)
+    view = history[0].messages[-1].content[0]
+    assert (view.width, view.height) == (280, 196)
+    assert processed_size(rule, Size(280, 196)) == Size(140, 84)
+    assert [step.box for step in trajectory.steps] == [
+        Box(0, 0, 400, 300), Box(400, 300, 800, 600), Box(400, 300, 600, 450), None,
+    ]  # fmt: skip
+    assert "width and height" in texts(history[0].messages[0])[0]
+    assert texts(history[0].messages[1])[0] == "image 0, 140 x 84 pixels\n"
+    names = [text for message in history[-1].messages if message.role == "tool" for text in texts(message)]
+    assert names == ["image 1, 84 x 84 pixels", "image 2, 84 x 84 pixels", "image 3, 84 x 84 pixels"]
 
 
 async def test_only_models_that_were_not_trained_for_it_are_told_about_the_tool(world):
@@ -344,6 +398,18 @@ def test_no_script_escapes_the_budget(world, replies, zooms):
     assert trajectory.zooms <= zooms
     assert len(history) <= zooms + MAX_BAD_CALLS + 3
     assert [request.tool_choice for request in history] == ["auto"] * (len(history) - 1) + ["none"]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(replies=st.lists(st.just(BAD) | same_call | written_call, min_size=1, max_size=6))
+def test_no_script_tells_the_controls_from_the_agent(world, replies):
+    """Whatever the model writes, it is told the same, and it is stopped at the same place for the same reason."""
+    ways = []
+    for arm in ("agent", "agent-random", "agent-blind"):
+        trajectory, history = asyncio.run(zoom(world, [*replies, *["B"] * 3], arm, max_zooms=4))
+        told = [[texts(message) for message in request.messages] for request in history]
+        ways.append((trajectory.stop_reason, trajectory.zooms, told))
+    assert ways[0] == ways[1] == ways[2]
 
 
 @pytest.mark.parametrize("zooms", [2, 5])

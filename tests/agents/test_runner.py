@@ -15,31 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from zoomgap import imaging
 from zoomgap.agents import Limits, Progress, RunSummary, run_arm
 from zoomgap.errors import ModelError, RefusedError, TooLongError, UsageError
-from zoomgap.geometry import Box, Size
 from zoomgap.models.prices import Price
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import Reply, Request, RunSpec, Sample, Sampling, Usage
 from zoomgap.storage import Store
 
-SIZE = Size(64, 64)
+from ..samples import make_samples
+
 CALL = '<tool_call>{"name": "zoom_in", "arguments": {"bbox_2d": [0, 0, 500, 500]}}</tool_call>'
-
-
-def make_samples(store: Store, n: int) -> list[Sample]:
-    info = store.add_image(imaging.encode(imaging.grey(SIZE)), "image/jpeg", SIZE)
-    samples = [
-        Sample(
-            id=f"s{k}", benchmark="b", image=info.sha256, width=64, height=64, question=f"What is {k}?",
-            answer=str(k), answer_kind="integer", dimension="counting", evidence=(Box(0, 0, 9, 9),),
-            evidence_kind="tight", cluster=f"s{k}",
-        )
-        for k in range(n)
-    ]  # fmt: skip
-    store.add_benchmark("b", "0" * 64, {}, samples)
-    return samples
 
 
 def spec_of(arm: str = "direct", attempts: int = 1) -> RunSpec:
@@ -217,7 +202,8 @@ def stored(path: Path) -> int:
 
 
 def start(path: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, __file__, str(path)], stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "tests.agents.test_runner", str(path)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2])
 
 
 def wait_for(process: subprocess.Popen[bytes], reached: Callable[[], bool]) -> None:

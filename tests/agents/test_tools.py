@@ -7,8 +7,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from zoomgap import imaging
 from zoomgap.agents import Settings, tools
 from zoomgap.geometry import Box, Frame, Size
+from zoomgap.models.catalog import family_named
+from zoomgap.models.families import Family
+from zoomgap.models.resize import processed_size
 from zoomgap.records import Convention, ToolCall
 
 WHOLE = Frame(0, Size(256, 192), Box(0, 0, 800, 600))
@@ -222,6 +226,33 @@ def test_padding_grows_a_box_within_the_image():
     assert given == tools.Part(Box(180, 285, 420, 465), 0)
 
 
+def as_absolute(family: Family, **more) -> Settings:
+    return Settings(convention="absolute", factor=family.factor, rule=family, view_pixels=family.view_pixels, **more)
+
+
+def test_absolute_pixels_are_those_of_the_processor_where_nobody_tells_the_size():
+    claude = family_named("claude")
+    sent = Frame(0, Size(3136, 1764), Box(0, 0, 3136, 1764))
+    assert tools.processed(sent, as_absolute(claude)) == Size(1456, 819)
+    call = tools.Asked("zoom_in", 0, (0, 0, 728, 409.5))
+    assert tools.part(call, sent, Size(3136, 1764), as_absolute(claude)).box == Box(0, 0, 1568, 882)
+    told = tools.part(call, sent, Size(3136, 1764), as_absolute(claude), received=Size(728, 819))
+    assert told.box == Box(0, 0, 3136, 882)
+    relative = tools.Asked("zoom_in", 0, (0, 0, 500, 500))
+    assert tools.part(relative, sent, Size(3136, 1764), Settings(rule=claude)).box == Box(0, 0, 1568, 882)
+
+
+def test_an_image_that_its_processor_refuses_counts_as_sent():
+    strip = Frame(0, Size(28 * 253, 28), Box(0, 0, 8000, 40))
+    assert tools.processed(strip, as_absolute(family_named("qwen2.5-vl"))) == strip.size
+
+
+def test_only_a_model_that_counts_in_pixels_is_told_sizes():
+    frame = Frame(2, Size(3136, 1764), WHOLE.box)
+    assert tools.image_name(frame, as_absolute(family_named("claude"))) == "image 2, 1456 x 819 pixels"
+    assert tools.image_name(frame, Settings(rule=family_named("claude"))) == "image 2"
+
+
 def test_the_model_is_told_its_own_convention():
     assert "y1, x1, y2, x2 from 0 to 1000" in tools.system_text(Settings(convention="relative_1000_yx"))
     told = tools.system_text(Settings(convention="relative_1", max_zooms=2))
@@ -282,3 +313,38 @@ def test_a_box_is_refused_for_its_reasons_and_no_other(box, convention):
         return
     held = Box(200 + 200 * left, 150 + 150 * top, 200 + 200 * right, 150 + 150 * bottom)
     assert carry_out(text, convention).box.covers(held) == pytest.approx(1)
+
+
+ORIGINALS = st.sampled_from(
+    [Size(7680, 4320), Size(4320, 7680), Size(600, 4000), Size(40, 30), Size(2, 2)]
+) | st.builds(Size, st.integers(2, 8000), st.integers(2, 8000))
+BUDGETS = st.sampled_from([28 * 28 * 4, 320 * 28 * 28, 1280 * 28 * 28, 2**30])
+
+
+@given(st.data(), ORIGINALS, st.sampled_from(["qwen2.5-vl", "claude"]), BUDGETS, st.sampled_from([0, 90, 180, 270]))
+def test_a_box_in_pixels_of_the_processed_image_comes_back_to_the_original(data, size, name, budget, turn):
+    """Original -> view as sent -> image after the server's own resize -> back, for boxes down to one pixel."""
+    assume(max(size.width, size.height) <= 100 * min(size.width, size.height))
+    family = family_named(name)
+    sent = imaging.fit_size(size, budget, family.factor).turned(turn)
+    assume(max(sent.width, sent.height) <= 200 * min(sent.width, sent.height))
+    frame = Frame(0, sent, Box(0, 0, size.width, size.height), turn)
+    received = processed_size(family, sent)
+    x1, y1 = data.draw(st.integers(0, size.width - 1)), data.draw(st.integers(0, size.height - 1))
+    x2, y2 = data.draw(st.integers(x1 + 1, size.width)), data.draw(st.integers(y1 + 1, size.height))
+    wanted = Box(x1, y1, x2, y2)
+    assume(max(wanted.width, wanted.height) <= 100 * min(wanted.width, wanted.height))
+    asked = frame.from_original(wanted)
+    written = asked.scaled(received.width / sent.width, received.height / sent.height).as_list()
+    assert max(written) <= max(received.width, received.height) * (1 + 1e-9)
+    assume(max(written) > 1)
+    settings = as_absolute(family)
+    back = frame.to_original(tools.to_frame(written, frame, "absolute", tools.processed(frame, settings)))
+    assert back.as_list() == pytest.approx(wanted.as_list(), abs=1e-6)
+    taken = tools.part(tools.Asked("zoom_in", 0, tuple(written)), frame, size, settings).box
+    assert taken.covers(wanted) == pytest.approx(1)
+    if min(wanted.width, wanted.height) >= tools.MIN_SIDE:
+        assert taken.as_list() == pytest.approx(wanted.as_list(), abs=1)
+    else:
+        least = min(tools.MIN_SIDE, size.width, size.height)
+        assert least <= min(taken.width, taken.height) <= least + 2

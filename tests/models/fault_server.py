@@ -81,7 +81,8 @@ FAULTS = (
 class Server:
     """answer: the script, its last entry for ever, or a function of the request's number and its body.
 
-    times: when each request came, in seconds. most_at_once: requests that had come and were not yet answered.
+    times: when each request came, in seconds. connections: made so far; open: that are still there. most_at_once:
+    requests that had come and were not yet answered.
     """
 
     answer: Sequence[Answer] | Callable[[int, dict], Answer]
@@ -91,6 +92,7 @@ class Server:
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     connections: int = 0
+    open: int = 0
     most_at_once: int = 0
     release: threading.Event = field(default_factory=threading.Event)
     _at_once: int = 0
@@ -115,6 +117,11 @@ class Server:
     def connected(self) -> None:
         with self._lock:
             self.connections += 1
+            self.open += 1
+
+    def disconnected(self) -> None:
+        with self._lock:
+            self.open -= 1
 
 
 def faulty(answer: Callable[[dict], Answer], share: float, seed: int) -> Callable[[int, dict], Answer]:
@@ -161,6 +168,10 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
         def setup(self) -> None:
             server.connected()
             super().setup()
+
+        def finish(self) -> None:
+            super().finish()
+            server.disconnected()
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))

@@ -8,18 +8,16 @@ from collections import Counter
 
 import pytest
 
-from zoomgap import imaging
 from zoomgap.agents import RunSummary, run_arm
 from zoomgap.errors import ModelError, RefusedError
-from zoomgap.geometry import Box, Size
 from zoomgap.models import retry
 from zoomgap.models.openai_api import EndpointModel
-from zoomgap.records import Message, Request, RunSpec, Sample, Text
+from zoomgap.records import Message, Request, RunSpec, Text
 from zoomgap.storage import Store
 
+from ..samples import make_samples
 from .fault_server import Answer, Server, completion, faulty, says, serving, zooms
 
-SIZE = Size(64, 64)
 CONCURRENCY = 32
 
 
@@ -31,20 +29,6 @@ def _short_waits(monkeypatch):
 @pytest.fixture
 def store(tmp_path):
     return Store.open(tmp_path / "zoomgap.db")
-
-
-def make_samples(store: Store, n: int) -> list[Sample]:
-    info = store.add_image(imaging.encode(imaging.grey(SIZE)), "image/jpeg", SIZE)
-    samples = [
-        Sample(
-            id=f"s{k}", benchmark="b", image=info.sha256, width=64, height=64, question=f"What is {k}?",
-            answer=str(k), answer_kind="integer", dimension="counting", evidence=(Box(0, 0, 9, 9),),
-            evidence_kind="tight", cluster=f"s{k}",
-        )
-        for k in range(n)
-    ]  # fmt: skip
-    store.add_benchmark("b", "0" * 64, {}, samples)
-    return samples
 
 
 async def work(store: Store, server: Server, n: int, arm: str = "direct", **settings) -> RunSummary:

@@ -465,9 +465,14 @@ async def test_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert [headers["authorization"] for headers in server.headers] == [f"Bearer {key}" for key, _ in order]
 
 
-async def test_closing_twice():
+async def test_closing_lets_connections_go_and_a_second_time_does_nothing():
     with serving(says("B")) as server:
         model = endpoint(server)
         await model.reply(ASK)
+        assert server.open == 1
         await model.aclose()
+        async with asyncio.timeout(30):
+            while server.open:
+                await asyncio.sleep(0.005)
         await model.aclose()
+        assert (server.open, len(server.bodies)) == (0, 1)

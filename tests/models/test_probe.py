@@ -27,6 +27,16 @@ NAMES = (
 )  # fmt: skip
 
 
+OWN = {
+    "qwen3-coder": "<tool_call>\n<function={}>\n<parameter=word>\nblue\n</parameter>\n</function>\n</tool_call>",
+    "glm": "<tool_call>{}\n<arg_key>word</arg_key>\n<arg_value>blue</arg_value>\n</tool_call>",
+    "mistral": '[TOOL_CALLS]{}[ARGS]{{"word": "blue"}}',
+    "llama 4": '[{}(word="blue")]',
+    "words": "I call {} with blue.",
+}
+"""Markup that a server without the model's parser hands through, and none."""
+
+
 class Persona:
     """A model that can see, with habits of its own. It knows the pictures by their hash, as a model knows pixels."""
 
@@ -84,8 +94,8 @@ class Persona:
         written = f'{{"name": "{name}", "arguments": {{"word": "blue"}}}}'
         if dialect == "native" and not told:
             return ToolCall("id", name, '{"word": "blue"}')
-        if dialect == "xml":
-            return f"<tool_call><function={name}><parameter=word>blue</parameter></function></tool_call>"
+        if dialect in OWN:
+            return OWN[dialect].format(name)
         if dialect == "mute":
             return "I would rather not."
         return f"```json\n{written}\n```" if dialect == "json" else f"<tool_call>\n{written}\n</tool_call>"
@@ -150,7 +160,11 @@ async def test_a_convention_that_cannot_be_told_is_not_guessed(convention, value
         ({"dialect": "native"}, True, True, "native"),
         ({"dialect": "hermes"}, True, True, "hermes"),
         ({"dialect": "json"}, True, True, "json"),
-        ({"dialect": "xml"}, True, True, "unknown"),
+        ({"dialect": "qwen3-coder"}, True, True, "native"),
+        ({"dialect": "glm", "tools": "dropped"}, True, False, "native"),
+        ({"dialect": "mistral"}, True, True, "native"),
+        ({"dialect": "llama 4"}, True, True, "native"),
+        ({"dialect": "words"}, True, True, "unknown"),
         ({"dialect": "mute"}, True, True, "unknown"),
         ({"dialect": "native", "counts": False}, True, True, "native"),
         ({"tools": "dropped", "dialect": "hermes"}, True, False, "hermes"),

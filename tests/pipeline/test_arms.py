@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
 from zoomgap import imaging
 from zoomgap.errors import UsageError
-from zoomgap.pipeline import ModelChoice, RunOptions, chance, make_micro, run
-from zoomgap.pipeline.arms import NATIVE_PIXELS, pixels_of
+from zoomgap.pipeline import ModelChoice, RunOptions, chance, dry_run, make_micro, run
+from zoomgap.pipeline.arms import NATIVE_PIXELS, pixels_of, spec_of
 from zoomgap.records import Image
-from zoomgap.storage import Store
+from zoomgap.storage import BenchmarkInfo, Store
 
 
 def test_several_questions_a_scene_share_its_image_and_are_for_training(tmp_path):
@@ -85,3 +87,49 @@ def test_an_agent_has_known_tools_and_a_sane_padding(tmp_path):
         ):
             with pytest.raises(UsageError, match=rule):
                 run(store, bench, "agent", ModelChoice(), options)
+
+
+TAKES = {"direct": 1, "region": 1, "agent-blind": 1, "agent": 2, "agent-lowres": 2, "agent-random": 2, "oracle": 2,
+         "tiles": 5}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arm", "least"), TAKES.items())
+def test_an_arm_that_shows_more_images_than_the_model_takes_never_starts(tmp_path, arm, least):
+    with Store.open(tmp_path / "z.db") as store:
+        bench = make_micro(store, 1, 8_000_000).name
+        enough = ModelChoice(model="m", endpoint="http://localhost:1/v1", overrides={"max_images": least})
+        dry_run(store, bench, arm, enough, RunOptions())
+        if least > 1:
+            few = replace(enough, overrides={"max_images": least - 1})
+            rule = f"'{arm}' shows {least} images at once and model 'm' takes {least - 1} a request.*--max-images"
+            for start in (dry_run, run):
+                with pytest.raises(UsageError, match=rule):
+                    start(store, bench, arm, few, RunOptions())
+            assert store.runs() == []
+
+
+def identity(arm="agent", **overrides):
+    choice = ModelChoice(model="m", endpoint="http://localhost:1/v1", overrides=overrides)
+    info = BenchmarkInfo(name="b", sha256="0" * 64, n=1, source={}, created="")
+    return spec_of(info, arm, choice, None, RunOptions())  # type: ignore[arg-type]
+
+
+def test_what_can_change_no_answer_is_no_part_of_a_runs_identity():
+    assert identity(max_images=4).id == identity().id == identity(max_images=99).id
+    assert identity(max_images=3).max_images == 3
+    assert identity("direct", max_images=1).id == identity("direct").id
+    relative = {"family": "qwen3-vl"}
+    assert identity(**relative, max_pixels=10**6).id == identity(**relative).id
+    absolute = {"family": "qwen2.5-vl"}
+    own, smaller = identity(**absolute), identity(**absolute, max_pixels=10**6)
+    assert own.id != smaller.id
+    assert (own.resize, own.factor, own.min_pixels, own.max_pixels) == ("smart_resize", 28, 3136, 12_845_056)
+    assert smaller.max_pixels == 10**6
+
+
+def test_crops_of_one_wire_do_not_go_over_the_other():
+    choice = ModelChoice(model="m", endpoint="http://localhost:1/v1", overrides={"image_return": "responses"})
+    assert choice.way() == replace(choice, wire="responses").way() == "responses"
+    assert replace(choice, wire="responses", overrides={}).way() == "responses"
+    with pytest.raises(UsageError, match="drop --wire"):
+        replace(choice, wire="chat").way()

@@ -15,7 +15,7 @@ from sqlite_utils import Database, Migrations
 
 from zoomgap.errors import StoreError
 from zoomgap.storage import Store, connection
-from zoomgap.storage.migrations import COLUMNS_2, m001_records, m002_calls
+from zoomgap.storage.migrations import COLUMNS_2, COLUMNS_IMAGE_RULES, m001_records, m002_calls, m003_image_rules
 from zoomgap.storage.views import VIEWS_1
 
 WRITER = """
@@ -149,7 +149,7 @@ def test_locked_database(shelf, monkeypatch: pytest.MonkeyPatch) -> None:
 def next_version() -> Migrations:
     """The schema as a later version of this code would have it."""
     later = Migrations("zoomgap")
-    for known in (m001_records, m002_calls):
+    for known in (m001_records, m002_calls, m003_image_rules):
         later()(known)
 
     @later()
@@ -180,11 +180,11 @@ def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
     id = shelf.store.add_trajectory(shelf.trajectory(), shelf.grade())
     connection = shelf.store.database.conn
     connection.execute("DROP VIEW v_steps")
-    for statement in COLUMNS_2:
+    for statement in (*COLUMNS_2, *COLUMNS_IMAGE_RULES):
         _, _, table, _, _, column, *_ = statement.split()
         connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     connection.execute(next(view for view in VIEWS_1 if view.startswith("CREATE VIEW v_steps ")))
-    connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'm002_calls'")
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name <> 'm001_records'")
     shelf.store.close()
     with Store.open(path) as store:
         assert store.trajectory(id) == shelf.trajectory()

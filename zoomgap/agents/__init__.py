@@ -1,6 +1,6 @@
 """Ways to answer: the agent that zooms, the arms it is measured against, and the runner that stores what they do."""
 
-from zoomgap.agents.arms import CROPS, NEED_EVIDENCE, TILES, answer, check_arm
+from zoomgap.agents.arms import CROPS, NEED_EVIDENCE, TILES, answer, check_arm, images_of
 from zoomgap.agents.circumstances import new_invocation
 from zoomgap.agents.context import Context, Settings
 from zoomgap.agents.runner import Limits, Progress, RunSummary, run_arm
@@ -18,6 +18,7 @@ __all__ = [
     "Settings",
     "answer",
     "check_arm",
+    "images_of",
     "new_invocation",
     "run_arm",
 ]

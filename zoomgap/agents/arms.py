@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from zoomgap import imaging, prompts
-from zoomgap.agents import conversation, tools
-from zoomgap.agents.context import Context
+from zoomgap.agents import conversation, dialects, sight, tools
+from zoomgap.agents.context import Context, Settings
 from zoomgap.agents.graph import Outcome, look_and_answer
 from zoomgap.agents.sight import Crops
 from zoomgap.errors import UsageError
@@ -23,6 +24,21 @@ CROPS: Mapping[Arm, Crops] = {
 """What the agents are shown of the parts that they ask for."""
 TILES = 2
 """Tiles of the arm `tiles` along each side."""
+
+
+class Images(NamedTuple):
+    """How many images a request holds: `least` that it cannot do without, `most` that it may come to have."""
+
+    least: int
+    most: int
+
+
+def images_of(arm: str, max_zooms: int) -> Images:
+    """The images of an arm's longest request; an agent can do with the view and its latest crop."""
+    if arm in CROPS and arm != "agent-blind":
+        return Images(1 + min(max_zooms, 1), 1 + max_zooms)
+    shown = {"oracle": 2, "tiles": 1 + TILES**2}.get(arm, 1)
+    return Images(shown, shown)
 
 
 def check_arm(arm: str, samples: Iterable[Sample]) -> None:
@@ -53,7 +69,12 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
         outcome = await look_and_answer(sample, question, context, crops=CROPS[arm])
     else:
         pictures = await _pictures(arm, sample, context)
-        outcome = await _answer_at_once(pictures, question, context, schema=arm == "direct-schema")
+        if arm == "direct-schema":
+            request = _forbidden(sample, pictures[0], question, context.settings)
+        else:
+            asked = Message(role="user", content=(*pictures, Text(question)))
+            request = _request((asked,), context.settings)
+        outcome = await _answer_at_once(request, context)
     return Trajectory(
         run=run,
         sample=sample.id,
@@ -67,20 +88,25 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
     )
 
 
-async def _answer_at_once(pictures: list[Image], question: str, context: Context, *, schema: bool) -> Outcome:
-    """One request: the pictures, then the question. schema: the agent's tools are shown, calling them is forbidden."""
-    settings = context.settings
-    asked = Message(role="user", content=(*pictures, Text(question)))
-    request = Request(messages=(asked,), sampling=settings.sampling, logprobs=settings.logprobs)
-    if schema:
-        offered = tools.offered(settings.tools) if settings.renders_tools else ()
-        messages = (*conversation.system(settings), asked)
-        request = replace(request, messages=messages, tools=offered, tool_choice="none")
+def _request(messages: tuple[Message, ...], settings: Settings) -> Request:
+    return Request(messages=messages, sampling=settings.sampling, logprobs=settings.logprobs)
+
+
+def _forbidden(sample: Sample, view: Image, question: str, settings: Settings) -> Request:
+    """The agent's first request, calls forbidden."""
+    opening = conversation.opening(sight.whole(sample, view), view, question, settings)
+    offered = tools.offered(settings.tools) if settings.renders_tools else ()
+    return replace(_request(opening, settings), tools=offered, tool_choice="none")
+
+
+async def _answer_at_once(request: Request, context: Context) -> Outcome:
     step, reply, _ = await context.ask(request, 0)
     context.done(step)
     if reply is None:
         return Outcome("endpoint_error", "", (step,), step.error)
-    return Outcome("context" if reply.finish_reason == "length" else "answered", reply.text, (step,))
+    # Markup of a call that was forbidden is no answer.
+    text = dialects.parse(reply, tools.NAMES).text if request.tool_choice == "none" else reply.text
+    return Outcome("context" if reply.finish_reason == "length" else "answered", text, (step,))
 
 
 async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:

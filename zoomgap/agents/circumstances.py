@@ -19,26 +19,40 @@ PACKAGES = ("zoomgap", "torch", "transformers", "langgraph", "openai", "pillow",
 
 
 def new_invocation(
-    run: str, *, concurrency: int, batch_size: int | None, warm_up: int, cache_bytes: int | None = None
+    run: str,
+    *,
+    concurrency: int,
+    batch_size: int | None,
+    warm_up: int,
+    cache_bytes: int | None = None,
+    stream: bool | None = None,
 ) -> Invocation:
     """An invocation that starts now; arguments as for circumstances()."""
     return Invocation(
         id=uuid.uuid4().hex[:12],
         run=run,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        circumstances=circumstances(concurrency, batch_size, warm_up, cache_bytes),
+        circumstances=circumstances(concurrency, batch_size, warm_up, cache_bytes, stream),
     )
 
 
 def circumstances(
-    concurrency: int, batch_size: int | None, warm_up: int, cache_bytes: int | None = None
+    concurrency: int,
+    batch_size: int | None,
+    warm_up: int,
+    cache_bytes: int | None = None,
+    stream: bool | None = None,
 ) -> dict[str, Any]:
     """Circumstances of this process as JSON; what cannot be read is None.
 
     concurrency: trajectories under way at once. batch_size: of an in-process model, else None. warm_up: answers given
     before the clock started and thrown away. cache_bytes: what an in-process model may keep of images that it has seen.
+    stream: whether an endpoint is asked for replies in pieces, else None.
     """
-    own = {"concurrency": concurrency, "batch_size": batch_size, "warm_up": warm_up, "cache_bytes": cache_bytes}
+    own = {
+        "concurrency": concurrency, "batch_size": batch_size, "warm_up": warm_up, "cache_bytes": cache_bytes,
+        "stream": stream,
+    }  # fmt: skip
     return {**own, **_process()}
 
 

@@ -15,6 +15,7 @@ from zoomgap.agents.dialects import storable
 from zoomgap.errors import ModelError, RefusedError, TooLongError
 from zoomgap.geometry import Size
 from zoomgap.models.base import LoadImage, VisionModel
+from zoomgap.models.resize import Rule
 from zoomgap.records import Convention, Dialect, Image, ImageInfo, ImageReturn, Reply, Request, RunSpec, Sampling, Step
 
 SaveImage = Callable[[bytes, str, Size], ImageInfo]
@@ -25,7 +26,10 @@ MEDIA_TYPE = "image/jpeg"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The part of a RunSpec that arms read; fields as there. logprobs: asked of the model, None for none."""
+    """The part of a RunSpec that arms read; fields as there.
+
+    rule: what absolute boxes are counted by. logprobs: asked of the model, None for none.
+    """
 
     view_pixels: int = 65_536
     crop_pixels: int = 16_384
@@ -39,13 +43,16 @@ class Settings:
     renders_tools: bool = True
     dialect: Dialect = "hermes"
     sampling: Sampling = field(default_factory=Sampling)
+    max_images: int | None = None
+    rule: Rule = field(default_factory=Rule)
     logprobs: int | None = None
 
     @classmethod
     def of(cls, spec: RunSpec) -> Settings:
         """Log-probabilities are asked of in-process models only: over a wire many servers refuse them."""
-        shared = {part.name: getattr(spec, part.name) for part in fields(cls) if part.name != "logprobs"}
-        return cls(**shared, logprobs=0 if spec.weights is not None else None)
+        shared = {part.name: getattr(spec, part.name) for part in fields(cls) if part.name not in ("rule", "logprobs")}
+        rule = Rule(**{part.name: getattr(spec, part.name) for part in fields(Rule)})
+        return cls(**shared, rule=rule, logprobs=0 if spec.weights is not None else None)
 
 
 class Asked(NamedTuple):

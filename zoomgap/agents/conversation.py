@@ -8,31 +8,41 @@ from dataclasses import replace
 from zoomgap import prompts
 from zoomgap.agents import dialects, tools
 from zoomgap.agents.context import Settings
+from zoomgap.geometry import Frame
 from zoomgap.records import Image, Message, Step, Text, ToolCall
 
 
-def system(settings: Settings) -> tuple[Message, ...]:
-    """What a model that was not trained for the tools has to be told about them.
+def opening(whole: Frame, view: Image, question: str, settings: Settings) -> tuple[Message, ...]:
+    """The question about `view`, whose frame is `whole`, to a model that may call tools.
 
-    The embedded model's chat template announces its tool; every other model is told how to use them.
+    The embedded model's chat template announces its tool; every other model is told how to use them, and one that
+    counts in pixels how many there are.
     """
+    told = (Text(tools.image_name(whole, settings) + "\n"),) if settings.convention == "absolute" else ()
+    asked = Message(role="user", content=(view, *told, Text(question)))
     if not settings.suffix:
-        return ()
-    return (Message(role="system", content=(Text(tools.system_text(settings)),)),)
+        return (asked,)
+    return (Message(role="system", content=(Text(tools.system_text(settings)),)), asked)
 
 
 def answers(
-    turn: int, calls: Sequence[ToolCall], spoken: str, steps: Sequence[Step], first: int, settings: Settings
+    turn: int,
+    calls: Sequence[ToolCall],
+    spoken: str,
+    steps: Sequence[Step],
+    frames: Sequence[Frame],
+    settings: Settings,
 ) -> Iterator[Message]:
     """The assistant's turn, a tool message for each of its calls, and what they brought, in the run's way.
 
-    turn: number of the turn, for calls without an id. steps: of the calls that were looked at. first: index of the
-    next image. A model whose template shows no tools would not see calls and tool messages: it gets its own words
-    back, and the user tells it what came of them.
+    turn: number of the turn, for calls without an id. steps: of the calls that were looked at. frames: of the images
+    that they brought. A model whose template shows no tools would not see calls and tool messages: it gets its own
+    words back, and the user tells it what came of them.
     """
+    names = iter([tools.image_name(frame, settings) for frame in frames])
     if not settings.renders_tools:
         yield Message(role="assistant", content=(Text(steps[0].text),))
-        yield Message(role="user", content=tuple(_told(steps, first, len(calls))))
+        yield Message(role="user", content=tuple(_told(steps, names, len(calls))))
         return
     called = [replace(call, id=call.id or f"call_{turn}_{k}") for k, call in enumerate(calls, start=1)]
     # Servers read the arguments of past calls as JSON objects, and refuse the whole request where one is not.
@@ -46,24 +56,21 @@ def answers(
         elif step.box is None:
             content = (Text(step.error or ""),)
         else:
-            name = Text(prompts.render("image", number=first))
+            name = Text(next(names))
             picture = () if step.observation is None else (step.observation,)
             content = (*picture, name) if settings.image_return != "user" else (name,)
             shown += (*picture, name)
-            first += 1
         yield Message(role="tool", content=content, tool_call_id=call.id)
     if shown and settings.image_return == "user":
         yield Message(role="user", content=tuple(shown))
 
 
-def _told(steps: Sequence[Step], first: int, calls: int) -> Iterator[Text | Image]:
-    """What came of the calls, a line each."""
+def _told(steps: Sequence[Step], names: Iterator[str], calls: int) -> Iterator[Text | Image]:
+    """What came of the calls, a line each. names: of the images that they brought."""
     for step in steps:
         if step.observation is not None:
             yield step.observation
-        text = step.error or ""
-        if step.box is not None:
-            text, first = prompts.render("image", number=first), first + 1
+        text = step.error or "" if step.box is None else next(names)
         yield Text(text + ("" if step is steps[-1] and calls == len(steps) else "\n"))
     if calls > len(steps):
         yield Text(prompts.render("too_many_calls", most=len(steps)))
@@ -78,17 +85,32 @@ def answer_now(messages: Sequence[Message]) -> tuple[Message, ...]:
     return (*messages[:last], asked, *messages[last + 1 :])
 
 
-def without_oldest_crop(messages: Sequence[Message]) -> tuple[Message, ...] | None:
+def within(messages: tuple[Message, ...], most: int | None) -> tuple[Message, ...]:
+    """The conversation without its oldest crops, so that it holds `most` images (None: any number) or the first."""
+    while most is not None and len(_images(messages)) > most:
+        shorter = without_oldest_crop(messages, prompts.render("left_out_images", most=most))
+        if shorter is None:
+            break
+        messages = shorter
+    return messages
+
+
+def without_oldest_crop(messages: Sequence[Message], why: str) -> tuple[Message, ...] | None:
     """The conversation with a sentence in place of the oldest image but the first; None where there is only that."""
-    places = [
+    places = _images(messages)
+    if len(places) < 2:
+        return None
+    number, part = places[1]
+    content = list(messages[number].content)
+    content[part] = Text(why + "\n")
+    return (*messages[:number], replace(messages[number], content=tuple(content)), *messages[number + 1 :])
+
+
+def _images(messages: Sequence[Message]) -> list[tuple[int, int]]:
+    """Where the images are: number of the message and of its part."""
+    return [
         (number, part)
         for number, message in enumerate(messages)
         for part, content in enumerate(message.content)
         if isinstance(content, Image)
     ]
-    if len(places) < 2:
-        return None
-    number, part = places[1]
-    content = list(messages[number].content)
-    content[part] = Text(prompts.render("left_out") + "\n")
-    return (*messages[:number], replace(messages[number], content=tuple(content)), *messages[number + 1 :])

@@ -21,7 +21,7 @@ from zoomgap import prompts
 from zoomgap.agents import conversation, dialects, sight, tools
 from zoomgap.agents.context import Context, Settings
 from zoomgap.geometry import Box, Frame, Size
-from zoomgap.records import Image, Message, Request, Sample, Step, StopReason, Text, ToolCall
+from zoomgap.records import Image, Message, Request, Sample, Step, StopReason, ToolCall
 
 MAX_BAD_CALLS = 2
 """How many replies with calls that cannot be carried out are answered with sentences."""
@@ -42,15 +42,17 @@ class Outcome(NamedTuple):
 class State(TypedDict):
     """One trajectory under way.
 
-    sample: asked about. crops: what the model is shown of what it asks for. frames: the images shown so far. view: the
-    first of them. calls, spoken: of the last reply, its text without markup. received: sizes of the images as the
-    model got them. forced: why the next request forbids calls. outcome: set at the end.
+    sample: asked about. crops: what the model is shown of what it asks for. frames: the images shown so far. asked: the
+    same with the parts that were asked for, where others were shown. view: the first image. calls, spoken: of the last
+    reply, its text without markup. received: sizes of the images as the model got them. forced: why the next request
+    forbids calls. outcome: set at the end.
     """
 
     sample: Sample
     crops: sight.Crops
     messages: tuple[Message, ...]
     frames: tuple[Frame, ...]
+    asked: tuple[Frame, ...]
     view: Image
     steps: tuple[Step, ...]
     calls: tuple[ToolCall, ...]
@@ -63,11 +65,21 @@ class State(TypedDict):
 
 
 class Rulings(NamedTuple):
-    """What becomes of a reply's calls. steps: one a call, with the box to show or with the error; update: what they
-    change in the state."""
+    """What becomes of a reply's calls. steps: one a call, with the box to show or with the error; boxes: those of the
+    calls that are carried out, as asked for; update: what they change in the state."""
 
     steps: tuple[Step, ...]
+    boxes: tuple[Box, ...]
     update: dict[str, Any]
+
+
+class Judged(NamedTuple):
+    """A step with the part to show, and the box as asked for; or with its error, and the stop reason that it leads to
+    in the end."""
+
+    step: Step
+    asked: Box | None = None
+    failure: StopReason | None = None
 
 
 async def look_and_answer(sample: Sample, question: str, context: Context, *, crops: sight.Crops = "full") -> Outcome:
@@ -78,11 +90,11 @@ async def look_and_answer(sample: Sample, question: str, context: Context, *, cr
     """
     settings = context.settings
     view = await context.show_view(sample.image)
-    messages = (*conversation.system(settings), Message(role="user", content=(view, Text(question))))
-    whole = Frame(0, Size(view.width, view.height), Box(0, 0, sample.width, sample.height))
+    whole = sight.whole(sample, view)
     start = State(
-        sample=sample, crops=crops, messages=messages, frames=(whole,), view=view, steps=(), calls=(), spoken="",
-        received=(), bad_calls=0, warned=False, forced=None, outcome=None,
+        sample=sample, crops=crops, messages=conversation.opening(whole, view, question, settings), frames=(whole,),
+        asked=(whole,), view=view, steps=(), calls=(), spoken="", received=(), bad_calls=0, warned=False, forced=None,
+        outcome=None,
     )  # fmt: skip
     # Two supersteps a round (each zoom, each bad call, one warning, one call that forces the answer), and the answer.
     # LangGraph wants one more than it takes.
@@ -104,14 +116,15 @@ def compiled() -> Any:
 
 async def ask_model(state: State, runtime: Runtime[Context]) -> Command[Literal["tool", "__end__"]]:
     """The model node: one request, one step; where a conversation is too long, one for each crop that is left out."""
-    context, steps, messages = runtime.context, state["steps"], state["messages"]
+    context, steps = runtime.context, state["steps"]
+    messages = conversation.within(state["messages"], context.settings.max_images)
     while True:
         request = _request(messages, state["forced"] is not None, context.settings)
         step, reply, too_long = await context.ask(request, len(steps))
         if reply is not None:
             break
         steps = (*steps, context.done(step))
-        shorter = conversation.without_oldest_crop(messages) if too_long else None
+        shorter = conversation.without_oldest_crop(messages, prompts.render("left_out")) if too_long else None
         if shorter is None:
             return _end(Outcome("context" if too_long else "endpoint_error", "", steps, step.error))
         messages = shorter
@@ -131,18 +144,19 @@ async def ask_model(state: State, runtime: Runtime[Context]) -> Command[Literal[
 async def use_tools(state: State, runtime: Runtime[Context]) -> Command[Literal["model"]]:
     """The tool node: carry out the calls of the last reply side by side, or say in words why not."""
     context, frames = runtime.context, state["frames"]
-    steps, update = rule(state, context.settings)
+    steps, boxes, update = rule(state, context.settings)
     show = (sight.show(step, state["crops"], state["sample"], state["view"], context) for step in steps)
     steps = tuple(await asyncio.gather(*show))
     for step in steps:
         context.done(step)
     update["steps"] = (*state["steps"][:-1], *steps)
     if "forced" not in update:
-        told = conversation.answers(
-            steps[0].index + 1, state["calls"], state["spoken"], steps, len(frames), context.settings
-        )
+        shown = sight.frames(steps, frames, context.settings)
+        told = conversation.answers(steps[0].index + 1, state["calls"], state["spoken"], steps, shown, context.settings)
         update["messages"] = (*state["messages"], *told)
-        update["frames"] = (*frames, *sight.frames(steps, frames, context.settings))
+        update["frames"] = (*frames, *shown)
+        asked = (replace(frame, box=box) for frame, box in zip(shown, boxes, strict=True))
+        update["asked"] = (*state["asked"], *asked)
     return Command(update=update, goto="model")
 
 
@@ -152,44 +166,51 @@ def rule(state: State, settings: Settings) -> Rulings:
     A reply of which a call is carried out is never the last.
     """
     first = state["steps"][-1]
-    seen = list(state["frames"][1:])
+    known = len(state["asked"])
+    seen = list(state["asked"])
     steps: list[Step] = []
     failed: set[StopReason] = set()
     for number, call in enumerate(state["calls"][:MAX_CALLS]):
         step = first if number == 0 else Step(index=first.index + number, request=first.request, call=number)
-        step, failure = _judge(replace(step, tool_call=call), call, seen, state, settings)
+        step, box, failure = _judge(replace(step, tool_call=call), call, seen, state, settings)
         steps.append(step)
         if failure is not None:
             failed.add(failure)
-        elif step.box is not None:
-            seen.append(Frame(len(seen) + 1, Size(0, 0), step.box, step.turn))
-    granted = len(seen) >= len(state["frames"])
-    return Rulings(tuple(steps), _consequences(state, failed, granted))
+        elif box is not None:
+            seen.append(Frame(len(seen), Size(0, 0), box, step.turn))
+    boxes = tuple(frame.box for frame in seen[known:])
+    return Rulings(tuple(steps), boxes, _consequences(state, failed, granted=bool(boxes)))
 
 
-def _judge(
-    step: Step, call: ToolCall, seen: Sequence[Frame], state: State, settings: Settings
-) -> tuple[Step, StopReason | None]:
-    """The step with the part to show; or with its error, and the stop reason that it leads to in the end."""
+def _judge(step: Step, call: ToolCall, seen: Sequence[Frame], state: State, settings: Settings) -> Judged:
+    """What a call is to be shown, by the images as they were shown. Whether it repeats one is told by the images as
+    they were asked for (`seen`, the whole one first), so that every control ends where the agent would."""
     frames = state["frames"]
-    if len(seen) >= settings.max_zooms:
-        return replace(step, error=prompts.render("no_zooms_left", max_zooms=settings.max_zooms)), "budget"
+
+    def refused(why: StopReason, sentence: str) -> Judged:
+        return Judged(replace(step, error=sentence), failure=why)
+
+    if len(seen) > settings.max_zooms:
+        return refused("budget", prompts.render("no_zooms_left", max_zooms=settings.max_zooms))
     try:
         asked = tools.read_call(call, frames, settings.convention, settings.tools)
         convention = settings.convention if asked.written else None
         step = replace(step, frame=asked.frame, convention=convention, box_written=asked.written, label=asked.label)
         known = len(state["received"]) == len(frames)
         received = state["received"][asked.frame] if known else None
-        part = tools.part(asked, frames[asked.frame], state["sample"].size, settings, received)
+        meant, part = (
+            tools.part(asked, images[asked.frame], state["sample"].size, settings, received)
+            for images in (state["asked"], frames)
+        )
     except tools.BadCall as bad:
-        return replace(step, error=str(bad)), "unparsable_call"
-    for frame in seen:
-        if frame.turn == part.turn and frame.box.iou(part.box) > SAME_BOX_IOU:
-            return replace(step, error=prompts.render("repeated_box", number=frame.index)), "repeated_box"
-    return replace(step, box=part.box, turn=part.turn), None
+        return refused("unparsable_call", str(bad))
+    for frame in seen[1:]:
+        if frame.turn == meant.turn and frame.box.iou(meant.box) > SAME_BOX_IOU:
+            return refused("repeated_box", prompts.render("repeated_box", number=frame.index))
+    return Judged(replace(step, box=part.box, turn=part.turn), meant.box)
 
 
-def _consequences(state: State, failed: set[StopReason], granted: bool) -> dict[str, Any]:
+def _consequences(state: State, failed: set[StopReason], *, granted: bool) -> dict[str, Any]:
     """What the failures of a reply's calls change in the state."""
     if not granted:
         if "budget" in failed:

@@ -148,7 +148,12 @@ class _Invocation:
         batch_size: int | None = getattr(self.model, "batch_size", None)
         cache_bytes: int | None = getattr(self.model, "cache_bytes", None)
         invocation = new_invocation(
-            self.run, concurrency=concurrency, batch_size=batch_size, warm_up=warm_up, cache_bytes=cache_bytes
+            self.run,
+            concurrency=concurrency,
+            batch_size=batch_size,
+            warm_up=warm_up,
+            cache_bytes=cache_bytes,
+            stream=getattr(self.model, "stream", None),
         )
         for key in self.pending[:warm_up]:
             await self._answer(key, invocation.id)

@@ -53,6 +53,11 @@ async def _picture(box: Box, turn: int, lowres: bool, sample: Sample, view: Imag
     return await context.show(draw)
 
 
+def whole(sample: Sample, view: Image) -> Frame:
+    """The frame of the first picture."""
+    return Frame(0, Size(view.width, view.height), Box(0, 0, sample.width, sample.height))
+
+
 def frames(steps: Sequence[Step], known: Sequence[Frame], settings: Settings) -> list[Frame]:
     """The frames of the pictures that the steps brought, after those that are known.
 

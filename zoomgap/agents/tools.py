@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from zoomgap import imaging, prompts
 from zoomgap.agents.context import Settings
 from zoomgap.agents.dialects import json_object, storable
+from zoomgap.errors import ImageError
 from zoomgap.geometry import Box, Frame, Size
+from zoomgap.models.resize import processed_size
 from zoomgap.records import Convention, ToolCall
 
 NAMES = ("zoom_in", "rotate", "view_whole")
@@ -84,13 +86,35 @@ def read_call(
 
 
 def part(asked: Asked, frame: Frame, size: Size, settings: Settings, received: Size | None = None) -> Part:
-    """What a call about `frame` is to be shown of an original of `size`. received: as for place()."""
+    """What a call about `frame` is to be shown of an original of `size`.
+
+    received: size of the frame's image as the model says that it got it; None takes what its processor would make.
+    Raises BadCall as place() does.
+    """
     if asked.tool == "view_whole":
         return Part(Box(0, 0, size.width, size.height))
     if asked.written is None:
         return Part(frame.box, (frame.turn + asked.turn) % 360)
-    box = place(asked.written, frame, size, settings.convention, received, settings.padding)
+    box = place(
+        asked.written, frame, size, settings.convention, received or processed(frame, settings), settings.padding
+    )
     return Part(box, frame.turn)
+
+
+def processed(frame: Frame, settings: Settings) -> Size:
+    """Size of a frame's image after the processor of a model that counts in its pixels."""
+    try:
+        return processed_size(settings.rule, frame.size)
+    except ImageError:  # over 200 times as long: the model refuses the image, and says so itself
+        return frame.size
+
+
+def image_name(frame: Frame, settings: Settings) -> str:
+    """What an image is called in the conversation, with its size for a model that counts in pixels."""
+    if settings.convention != "absolute":
+        return prompts.render("image", number=frame.index)
+    size = processed(frame, settings)
+    return prompts.render("image_absolute", number=frame.index, width=size.width, height=size.height)
 
 
 def place(

@@ -57,11 +57,12 @@ def open_model(
     batch_size: int = 32,
     concurrency: int = 256,
     wire: WireName = "chat",
+    stream: bool = False,
 ) -> VisionModel:
     """A model by name: `micro`, `hf:PATH`, or any name that the endpoint serves.
 
-    batch_size: how many requests an in-process model answers at once; concurrency: how many an endpoint is sent at once
-    at most; wire: which way. Raises UsageError for anything else, naming
+    batch_size: how many requests an in-process model answers at once. concurrency: how many an endpoint is sent at once
+    at most; wire: which way; stream: whether its replies come in pieces. Raises UsageError for anything else, naming
     what is valid.
     """
     if endpoint is not None:
@@ -72,7 +73,7 @@ def open_model(
             raise UsageError(f"'{model}' runs in process and takes no endpoint: drop one of the two")
         from zoomgap.models.openai_api import EndpointModel
 
-        return EndpointModel(endpoint, model, load_image, wire=wire, concurrency=concurrency)
+        return EndpointModel(endpoint, model, load_image, wire=wire, concurrency=concurrency, stream=stream)
     if model == "micro":
         folder = MICRO_PATH
     elif model.startswith("hf:"):

@@ -13,8 +13,8 @@ from zoomgap.models.resize import Rule
 from zoomgap.records import Convention, Dialect, ImageReturn
 
 DIALECTS: tuple[str, ...] = get_args(Dialect)
-"""How models write a call: in their wire's own field (`native`), as <tool_call>{json}</tool_call> in their text
-(`hermes`), or as fenced JSON in their text (`json`)."""
+"""How models write a call: in their wire's own field or in markup of their own (`native`), as
+<tool_call>{json}</tool_call> in their text (`hermes`), or as fenced JSON in their text (`json`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ class EndpointModel:
     first token, and known with stream=True only. What only the server could tell is None.
 
     stream: off by default, as each token is then an event of its own, which costs CPU here and changes no answer.
-    A server that refuses streams is asked without from then on.
+    A server that refuses streams is asked without from then on, and `stream` says so.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class EndpointModel:
         self._urls = DataURLs(load_image)
         self._limit = AdaptiveLimit(concurrency)
         self._timeout_s, self._budget_s = timeout_s, budget_s
-        self._stream, self._has_streamed = stream, False
+        self.stream, self._has_streamed = stream, False
         self._reached = False
         self._key = _key(api_key)
         limits = _httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
@@ -156,7 +156,7 @@ class EndpointModel:
         return reply
 
     async def _send(self, request: Request, urls: dict[str, bytes]) -> Reply:
-        if not self._stream:
+        if not self.stream:
             return await self._send_whole(request, urls)
         try:
             reply = await self._send_streamed(request, urls)
@@ -164,7 +164,7 @@ class EndpointModel:
             if self._has_streamed or error.status_code not in _UNSTREAMED:
                 raise
             reply = await self._send_whole(request, urls)
-            self._stream = False  # not the request was refused but the stream
+            self.stream = False  # not the request was refused but the stream
             return reply
         self._has_streamed = True
         return reply

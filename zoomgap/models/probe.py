@@ -407,7 +407,8 @@ def _dialect(reply: Reply | None, name: str) -> Dialect | None:
     """How a reply calls a tool; None where it does not, or in a form that nothing here reads."""
     if reply is None:
         return None
-    if any(call.name == name for call in reply.tool_calls):
+    own = rf"<function={name}>|<tool_call>\s*{name}\s*<|\[TOOL_CALLS\].*{name}|\[{name}\("
+    if any(call.name == name for call in reply.tool_calls) or re.search(own, reply.text):
         return "native"
     marked = re.search(r"<tool_call>\s*(\{.*?\})\s*(</tool_call>|\Z)", reply.text, re.DOTALL)
     fenced = re.search(r"(?:```\w*\s*|\A\s*)(\{.*?\})\s*(```|\Z)", reply.text, re.DOTALL)

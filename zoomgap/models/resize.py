@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from zoomgap.errors import ImageError
 from zoomgap.geometry import Size
-
-RuleName = Literal[
-    "none", "smart_resize", "glm", "internvl", "idefics", "llama4", "square", "longest_side", "kimi", "claude"
-]
-"""Rules by the processor that they are of. none: as sent, or not known. longest_side: Pixtral's."""
+from zoomgap.records import RuleName
 
 RULES: tuple[str, ...] = get_args(RuleName)
+"""Rules by the processor that they are of. none: as sent, or not known. longest_side: Pixtral's."""
 NEEDS: dict[str, tuple[str, ...]] = {
     "none": (),
     "smart_resize": ("max_pixels",),

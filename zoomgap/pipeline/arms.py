@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +21,7 @@ from zoomgap.agents import (
     Settings,
     answer,
     check_arm,
+    images_of,
     new_invocation,
     run_arm,
 )
@@ -30,7 +31,9 @@ from zoomgap.errors import UsageError
 from zoomgap.geometry import Size
 from zoomgap.models.base import VisionModel
 from zoomgap.models.catalog import open_model
+from zoomgap.models.families import Family
 from zoomgap.models.prices import Price, list_price
+from zoomgap.models.resize import Rule
 from zoomgap.pipeline.estimate import Estimate, estimate
 from zoomgap.pipeline.reports import chance, run_data
 from zoomgap.records import (
@@ -58,21 +61,25 @@ class ModelChoice:
     """Which model answers: `micro`, `hf:PATH`, or the name of one behind an endpoint.
 
     overrides: fields of its family that are otherwise than the catalog and the user's file say, and `family`; None is
-    not given. wire: to the endpoint; None is what its family's way of returning images asks for.
+    not given. wire: to the endpoint; None is what its family's way of returning images asks for. stream: whether its
+    replies come in pieces.
     """
 
     model: str = "micro"
     endpoint: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     wire: WireName | None = None
+    stream: bool = False
 
     def settled(self) -> Settled:
         """The model's family with all overrides, and warnings. Raises UsageError as config.settled does."""
         return settled(self.model, self.overrides)
 
     def way(self) -> WireName:
-        """The wire to its endpoint."""
+        """The wire to its endpoint. Raises UsageError where crops are to go back as the other wire has it."""
         returned = self.endpoint is not None and self.settled().family.image_return == "responses"
+        if returned and self.wire == "chat":
+            raise UsageError("wire chat carries no crops of image return responses: drop --wire, or use another return")
         return self.wire or ("responses" if returned else "chat")
 
 
@@ -156,13 +163,16 @@ def make_micro(
 
 
 def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionModel, options: RunOptions) -> RunSpec:
-    """The identity of a run. Raises UsageError for an unknown arm."""
+    """The identity of a run. Raises UsageError for an unknown arm, and for one that the model or the options forbid."""
     if arm not in ARMS:
         raise UsageError(f"arm '{arm}' is not known: use one of {', '.join(ARMS)}")
     if not math.isfinite(options.sampling.temperature) or options.sampling.temperature < 0:
         raise UsageError(f"temperature {options.sampling.temperature} is no temperature: give 0 (greedy) or more")
     _check_agent_options(arm, options)
     family = choice.settled().family
+    max_zooms = options.max_zooms if arm.startswith("agent") else 0
+    # What the processor makes of an image is nothing to a model whose boxes are parts of it.
+    rule = family if family.convention == "absolute" else Rule(factor=family.factor)
     return RunSpec(
         benchmark=info.name,
         benchmark_sha256=info.sha256,
@@ -175,8 +185,7 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         sampling=options.sampling,
         view_pixels=pixels_of(options.pixels, family.view_pixels),
         crop_pixels=options.crop_pixels or family.crop_pixels,
-        factor=family.factor,
-        max_zooms=options.max_zooms if arm.startswith("agent") else 0,
+        max_zooms=max_zooms,
         image_return=family.image_return,
         convention=family.convention,
         suffix=family.suffix,
@@ -187,7 +196,22 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         dialect=family.dialect,
         wire=choice.way(),
         match=options.match,
+        max_images=_max_images(arm, choice.model, family, max_zooms),
+        **{part.name: getattr(rule, part.name) for part in fields(Rule)},
     )
+
+
+def _max_images(arm: str, model: str, family: Family, max_zooms: int) -> int | None:
+    """Images that one request may hold, None where the arm never has more. Raises UsageError where it needs more."""
+    shown = images_of(arm, max_zooms)
+    if family.max_images is None or shown.most <= family.max_images:
+        return None
+    if shown.least > family.max_images:
+        raise UsageError(
+            f"arm '{arm}' shows {shown.least} images at once and model '{model}' takes {family.max_images} a request: "
+            "use another arm, or give what the model takes with --max-images"
+        )
+    return family.max_images
 
 
 def pixels_of(given: str | int | None, own: int) -> int:
@@ -286,6 +310,7 @@ def run(
             batch_size=options.concurrency,
             concurrency=options.concurrency,
             wire=choice.way(),
+            stream=choice.stream,
         )
         try:
             spec = spec_of(info, arm, choice, model, options)
@@ -355,12 +380,14 @@ async def _answer(
     options: RunOptions,
     on_step: Callable[[Step], None] | None,
 ) -> Trajectory:
-    model = open_model(choice.model, choice.endpoint, store.objects.read, batch_size=1, wire=choice.way())
+    model = open_model(
+        choice.model, choice.endpoint, store.objects.read, batch_size=1, wire=choice.way(), stream=choice.stream
+    )
     try:
         spec = spec_of(store.benchmark(sample.benchmark), arm, choice, model, options)
         store.add_prompt(canonical_json(dict(prompts.templates())))
         run = store.start_run(spec)
-        invocation = new_invocation(run, concurrency=1, batch_size=1, warm_up=0)
+        invocation = new_invocation(run, concurrency=1, batch_size=1, warm_up=0, stream=getattr(model, "stream", None))
         store.start_invocation(invocation)
         context = Context(model, store.objects.read, store.add_image, Settings.of(spec), on_step=on_step)
         attempt = 1 + max((row.attempt for row in store.trajectories(run)), default=-1)

@@ -34,6 +34,14 @@ def tool(name: str) -> Mapping[str, Any]:
     return schema
 
 
+def parameters(name: str) -> Mapping[str, Any]:
+    """A tool's parameters by name, as JSON schemas; none for an unknown tool."""
+    found: Mapping[str, Any] = (
+        tool(name)["function"]["parameters"]["properties"] if f"{name}.json" in templates() else {}
+    )
+    return found
+
+
 def question(text: str, *, choices: Sequence[str] = (), answer_kind: AnswerKind = "text", suffix: bool = True) -> str:
     """A question as every arm puts it: its choices on one line, then with `suffix` a line on the answer's form."""
     if choices:

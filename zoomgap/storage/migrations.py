@@ -235,6 +235,12 @@ ADDED: dict[tuple[str, str], str] = {
     ("runs", "dialect"): "how the model is told to write calls",
     ("runs", "wire"): "to the endpoint: chat completions or responses",
     ("runs", "match"): "run whose image tokens direct-matched gets",
+    ("runs", "resize"): "what the model's processor does to an image, where boxes are counted in its pixels; else none",
+    ("runs", "min_pixels"): "number of that rule, as the next three: least area; 0 where it is not used",
+    ("runs", "max_pixels"): "largest area",
+    ("runs", "tile"): "side of a tile, pixels",
+    ("runs", "max_side"): "longest side, pixels",
+    ("runs", "max_images"): "images that one request may hold, where an agent could come to have more",
 }
 """Descriptions of columns that came later: SQLite cannot add a column with a comment to a strict table."""
 
@@ -257,4 +263,21 @@ def m002_calls(db: Database) -> None:
         db.conn.execute(statement)
     db.conn.execute("DROP VIEW v_steps")
     for statement in VIEWS_2:
+        db.conn.execute(statement)
+
+
+COLUMNS_IMAGE_RULES = (
+    "ALTER TABLE runs ADD COLUMN resize TEXT NOT NULL DEFAULT 'none'",
+    "ALTER TABLE runs ADD COLUMN min_pixels INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE runs ADD COLUMN max_pixels INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE runs ADD COLUMN tile INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE runs ADD COLUMN max_side INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE runs ADD COLUMN max_images INTEGER",
+)
+
+
+@MIGRATIONS()
+def m003_image_rules(db: Database) -> None:
+    """What a run's model does to its images, and how many of them it takes."""
+    for statement in COLUMNS_IMAGE_RULES:
         db.conn.execute(statement)
