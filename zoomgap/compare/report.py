@@ -5,7 +5,6 @@ Everything that a model or a benchmark wrote is data: the template escapes it. O
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
+from zoomgap import pages
 from zoomgap.compare import figures
 from zoomgap.compare.rows import Cell, Comparison, PairRow, RunRow
 from zoomgap.geometry import Box, Size
@@ -187,13 +187,7 @@ def _matrix(cells: Sequence[Cell]) -> Mapping[str, list[Cell]]:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment(Path(__file__).parent)
     environment.filters |= {
         "share": lambda value: "–" if value is None else f"{value * 100:.1f}",
         "points": lambda value: "–" if value is None else f"{value * 100:+.1f}".replace("-", "−"),
@@ -202,19 +196,9 @@ def _environment() -> Environment:
         "ms": lambda value: "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}",
         "count": lambda value: "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}",
         "p": lambda value: "< 0.0001" if value < 0.0001 else f"{value:.4f}",
-        "datauri": _data_uri,
-        "clip": _clip,
         "value": _value,
     }
     return environment
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-
-
-def _clip(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[:length]}… ({len(text):,} characters)"
 
 
 def _value(value: Any) -> str:
