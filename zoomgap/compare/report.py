@@ -24,8 +24,6 @@ MAX_TRACE_BYTES = 3_000_000
 """JPEG bytes of all traces together: a report stays a file that one can mail."""
 MAX_TEXT = 2_000
 """Characters of a question or reply that are shown."""
-BOX_COLORS = ("#d55e00", "#0072b2", "#00875f", "#b3368a")
-"""For boxes over photographs, on a white halo: the same in light and dark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def render(comparison: Comparison, traces: Sequence[TraceView] = (), timing: Com
             traces=kept,
             left_out=len(traces) - len(kept),
             max_text=MAX_TEXT,
-            box_colors=BOX_COLORS,
+            box_colors=pages.BOX_COLORS,
         )
     )
 

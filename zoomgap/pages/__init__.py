@@ -10,6 +10,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+BOX_COLORS = ("#d55e00", "#0072b2", "#00875f", "#b3368a")
+"""For boxes over photographs, on a white halo: the same in light and dark."""
+
 
 def environment(folder: Path) -> Environment:
     """Templates of `folder`; `{% include "base.css" %}` in a style element gives a page the common look."""

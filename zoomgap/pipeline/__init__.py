@@ -1,6 +1,7 @@
 """The rooms joined: what the command line and the demo both do with a store. Nothing here prints."""
 
 from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, make_micro, run, run_row, trace_rows
+from zoomgap.pipeline.benches import bench_stats, find_sample, write_view
 from zoomgap.pipeline.reports import chance, compare_runs, parse_role, write_report
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
 
@@ -10,10 +11,12 @@ __all__ = [
     "ModelChoice",
     "RunOptions",
     "ask",
+    "bench_stats",
     "build_datasets",
     "chance",
     "compare_runs",
     "dry_run",
+    "find_sample",
     "make_micro",
     "parse_role",
     "run",
@@ -21,4 +24,5 @@ __all__ = [
     "trace_rows",
     "train_student",
     "write_report",
+    "write_view",
 ]
