@@ -33,7 +33,7 @@ ALLOWED = {
     "config": {"errors", "records", "models"},
     "cli_bench": BELOW | {"options", "storage", "pipeline", "console", "console_bench"},
     "cli_models": {"errors", "models", "config", "console", "options"},
-    "cli_distill": BELOW | {"options", "storage", "pipeline", "distill", "console"},
+    "cli_distill": BELOW | {"options", "storage", "pipeline", "distill", "console", "console_bench"},
     "cli": BELOW | {"options", "storage", "pipeline", "demo", "console", "cli_bench", "cli_distill", "cli_models"},
     "__main__": {"cli"},
 }

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,9 +84,44 @@ def test_view_writes_a_page(typed, store, tmp_path):
     assert found == {"bench": "mine", "samples": 3, "of": 3, "bytes": page.stat().st_size, "page": str(page)}
 
 
+@pytest.fixture
+def twin(store):
+    """A second benchmark, about the same image."""
+    samples = [replace(sample, benchmark="twin") for sample in store.samples("mine")]
+    store.add_benchmark("twin", "2" * 64, {"kind": "test"}, samples)
+
+
+def test_overlap_names_the_shared_images(typed, store, twin, tmp_path):
+    page = tmp_path / "page.html"
+    code, out, _ = typed("bench", "overlap", "mine", "twin", "--out", page)
+    assert code == 0
+    assert "mine (1 images) and twin (1): 1 pairs of one file" in out
+    assert "s0 and 2 more" in out
+    assert "1 pair of images looks the same" in page.read_text(encoding="utf-8")
+    found = json.loads(typed("bench", "overlap", "mine", "all", "--distance", 0, "--json")[1])
+    assert list(found) == ["a", "images", "distance", "bits", "benchmarks", "pairs"]
+    assert [row["b"] for row in found["benchmarks"]] == ["twin"]
+    assert found["pairs"][0]["kind"] == "file"
+
+
+def test_no_overlap_is_said_in_a_sentence(typed, store):
+    info = store.add_image(imaging.encode(Image.linear_gradient("L").convert("RGB")), "image/jpeg", Size(256, 256))
+    samples = [replace(store.samples("mine")[0], benchmark="other", image=info.sha256)]
+    store.add_benchmark("other", "2" * 64, {"kind": "test"}, samples)
+    code, out, _ = typed("bench", "overlap", "mine", "other")
+    assert code == 0
+    assert "no image is shared, nor do any two look alike (48 of 256 bits)" in out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (("overlap", "nope", "mine"), 2, "'nope'"),
+        (("overlap", "mine", "nope"), 2, "'nope'"),
+        (("overlap", "mine", "mine"), 2, "twice"),
+        (("overlap", "mine", "empty"), 2, "'empty' has no samples"),
+        (("overlap", "mine", "all"), 2, "no benchmark beside 'mine'"),
+        (("overlap", "mine", "all", "--out", "."), 2, "is a folder"),
         (("show", "nope", "s1"), 2, "'nope' is not stored: choose from mine, empty"),
         (("show", "mine", "s7"), 2, "near it are s2, s1, s0"),
         (("show", "empty", "s7"), 2, "it has none"),
@@ -111,8 +147,10 @@ def assert_one_line(ended, code, said):
     assert [line for line in ended[2].splitlines() if line] == [ended[2].strip()]
 
 
-@pytest.mark.parametrize("command", [("show", "mine", "s0"), ("view", "mine", "--out", "x.html")])
-def test_a_missing_image_file_is_one_line(typed, store, command, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "command", [("show", "mine", "s0"), ("view", "mine", "--out", "x.html"), ("overlap", "mine", "twin")]
+)
+def test_a_missing_image_file_is_one_line(typed, store, twin, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store.objects.path(store.samples("mine")[0].image).unlink()
     assert_one_line(typed("bench", *command), 1, "restore that folder")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zoomgap.console import opened, print_json, progress, table
-from zoomgap.console_bench import sample_lines, stats_lines
+from zoomgap.console_bench import overlap_lines, sample_lines, stats_lines
 from zoomgap.errors import UsageError
 from zoomgap.options import DEFAULT_DB, Db, Json
 
@@ -125,3 +125,34 @@ def bench_view(
         print_json({"bench": bench, "samples": shown, "of": total, "bytes": out.stat().st_size, "page": str(out)})
     else:
         print(f"{out}: {shown} of {total} samples, {out.stat().st_size / 1e6:.1f} MB")
+
+
+@bench_app.command("overlap")
+def bench_overlap(
+    a: Annotated[str, typer.Argument(help="A benchmark of the database.")],
+    b: Annotated[str, typer.Argument(help="Another one, or `all` for every other one.")],
+    distance: Annotated[
+        int,
+        typer.Option(min=0, max=96, help="Bits of 256 that two looks may be apart; different pictures are near 128."),
+    ] = 48,
+    out: Annotated[Path | None, typer.Option(help="Write a page of the pairs, one self-contained HTML file.")] = None,
+    db: Db = DEFAULT_DB,
+    as_json: Json = False,
+) -> None:
+    """Find images that two benchmarks share: the same file, the same pixels, or a like look.
+
+    Example: zoomgap bench overlap micro-4000000-500 micro-8000000-300
+    """
+    from zoomgap import pipeline
+
+    if out is not None:
+        pipeline.check_page(out)
+    with opened(db) as store:
+        with progress("hashing images") as update:
+            found = pipeline.overlap(store, a, b, distance, update)
+        if out is not None:
+            with progress("drawing") as update:
+                pipeline.write_overlap(store, found, out, update)
+    (print_json if as_json else overlap_lines)(found.to_json())
+    if out is not None and not as_json:
+        print(f"page: {out}")

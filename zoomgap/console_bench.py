@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from zoomgap.console import table
 if TYPE_CHECKING:
     from zoomgap.records import Sample
 
+MAX_ROWS = 20
+"""Pairs of images that are listed."""
 QUARTILES = ("min", "q1", "median", "q3", "max")
 
 
@@ -75,6 +77,45 @@ def stats_lines(found: dict[str, Any]) -> None:
         [(_in(name), *(_px(row[q]) for q in QUARTILES)) for name, row in sides.items()],
     )
     print("evidence: " + ", ".join(f"{n:,} {kind}" for kind, n in found["evidence_kinds"].items()))
+
+
+def overlap_line(found: Mapping[str, Any]) -> None:
+    """What a build left out. found: `overlap` of pipeline.build_datasets; nothing is said where it is nothing."""
+    if found["images"]:
+        sets = ", ".join(f"{n} of {name}" for name, n in found["benchmarks"].items())
+        print(
+            f"overlap: {found['images']} images look like images of benchmarks ({sets}); {found['trajectories']} "
+            f"trajectories and {found['questions']} questions were left out (--allow-overlap keeps them)"
+        )
+
+
+def overlap_lines(found: dict[str, Any]) -> None:
+    """What benchmarks share. found: of Overlap.to_json."""
+    for row in found["benchmarks"]:
+        names = f"{found['a']} ({found['images']:,} images) and {row['b']} ({row['images']:,})"
+        if row["same_file"] + row["same_pixels"] + row["alike"]:
+            print(
+                f"{names}: {row['same_file']:,} pairs of one file, {row['same_pixels']:,} of the same pixels, "
+                f"{row['alike']:,} that look alike; {row['samples_a']:,} and {row['samples_b']:,} samples about them"
+            )
+        else:
+            print(
+                f"{names}: no image is shared, nor do any two look alike ({found['distance']} of {found['bits']} bits)"
+            )
+    shown = found["pairs"][:MAX_ROWS]
+    if shown:
+        rows = [
+            (row["bench_b"], row["kind"], row["distance"], _ids(row["samples_a"]), _ids(row["samples_b"]))
+            for row in shown
+        ]
+        print()
+        table(("b", "same", "bits apart", f"samples of {found['a']}", "samples of b"), rows)
+    if len(shown) < len(found["pairs"]):
+        print(f"{len(found['pairs']) - len(shown)} more pairs: --json has all, --out shows them as pictures")
+
+
+def _ids(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
 
 
 def _share(n: int, letters: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Pages about benchmarks: samples with their boxes.
+"""Pages about benchmarks: samples with their boxes, and images that benchmarks share.
 
 Everything that a set holds is data: the templates escape it, and the page runs no script but its own.
 """
@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Any
 
 from markupsafe import Markup
 
 from zoomgap import pages
 from zoomgap.benchmarks.stats import VIEWS
-from zoomgap.geometry import Box
+from zoomgap.geometry import Box, Size
 from zoomgap.imaging import scale_of
 from zoomgap.records import Sample
 
@@ -66,3 +67,17 @@ def render_samples(bench: str, cards: Sequence[Card], total: int) -> str:
             script_hash=f"sha256-{digest}",
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image reduced for a page, and the size of the original in pixels."""
+
+    jpeg: bytes
+    size: Size
+
+
+def render_overlap(found: Mapping[str, Any], images: Mapping[str, Picture], shown: int) -> str:
+    """A page of the first `shown` pairs of images. found: of Overlap.to_json; images: by sha256, those of the pairs."""
+    template = pages.environment(HERE).get_template("overlap.html.j2")
+    return template.render(found=found, images=images, shown=shown)

@@ -1,14 +1,14 @@
-"""Looking at stored benchmarks: one sample, what a set is made of, a page of its samples."""
+"""Looking at stored benchmarks: one sample, what a set is made of, pages of samples and of shared images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoomgap import imaging
 from zoomgap.errors import UsageError
+from zoomgap.pipeline.arms import Count
 from zoomgap.records import Sample
 from zoomgap.storage import Store
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from zoomgap.benchmarks.view import Card
+    from zoomgap.pipeline.overlaps import Overlap
 
-Count = Callable[[int, int], None]
 
 PICTURE_PIXELS, INSET_PIXELS = 640 * 640, 224 * 224
 """Of a sample's image and of a magnified piece of evidence on the page."""
 PICTURE_BYTES, INSET_BYTES = 75_000, 36_000
 """Of a sample's image and of all its insets, at most: as base64, 200 samples stay under 30 MB."""
 MAX_INSETS = 4
+MAX_PAIRS, PAIR_BYTES = 200, 50_000
+"""Pairs of images on a page, and bytes of each of their images."""
 
 
 def find_sample(store: Store, benchmark: str, id: str) -> Sample:
@@ -72,6 +74,22 @@ def write_view(
             count(len(cards), len(samples[:limit]))
     path.write_text(render_samples(benchmark, cards, len(samples)), encoding="utf-8")
     return len(cards), len(samples)
+
+
+def write_overlap(store: Store, found: Overlap, path: Path, count: Count | None = None) -> None:
+    """Write a page of the images that benchmarks share, the first MAX_PAIRS pairs side by side."""
+    from zoomgap.benchmarks.view import Picture, render_overlap
+
+    check_page(path)
+    shown = found.pairs[:MAX_PAIRS]
+    wanted = sorted({image for pair in shown for image in (pair.image_a, pair.image_b)})
+    images = {}
+    for sha256 in wanted:
+        image = imaging.open_image(store.objects.path(sha256), least=512)
+        images[sha256] = Picture(_small(image, 400 * 400, PAIR_BYTES), store.image(sha256).size)
+        if count:
+            count(len(images), len(wanted))
+    path.write_text(render_overlap(found.to_json(), images, len(shown)), encoding="utf-8")
 
 
 def check_page(path: Path) -> None:

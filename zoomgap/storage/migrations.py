@@ -258,3 +258,20 @@ def m002_calls(db: Database) -> None:
     db.conn.execute("DROP VIEW v_steps")
     for statement in VIEWS_2:
         db.conn.execute(statement)
+
+
+TABLES_3 = (
+    """CREATE TABLE image_hashes ( -- Hashes by which images are compared, computed when they are first needed.
+    image TEXT NOT NULL REFERENCES images(sha256), -- that was hashed
+    algorithm TEXT NOT NULL, -- phash-256: how it looks; sha256-rgb: its exact size and pixels
+    hash TEXT NOT NULL, -- hex
+    PRIMARY KEY (image, algorithm)
+) STRICT""",
+)
+
+
+@MIGRATIONS()
+def m003_image_hashes(db: Database) -> None:
+    """Hashes of images."""
+    for statement in TABLES_3:
+        db.conn.execute(statement)
