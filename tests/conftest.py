@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -141,3 +142,21 @@ def serve(tmp_path_factory: pytest.TempPathFactory):
     for process in processes:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def dom_of(tmp_path_factory: pytest.TempPathFactory):
+    """A function that opens a page in a real browser and gives its document as it then stands, scripts run."""
+    chromium = shutil.which("chromium")
+    folder = tmp_path_factory.mktemp("browser")
+
+    def opened(page: Path) -> str:
+        if chromium is None:
+            assert os.environ.get("CI") != "true", "chromium is missing: apt-get install chromium"
+            pytest.skip("chromium is not installed: the page was not opened in a browser")
+        quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+        options = [*quiet.split(), "--disable-component-update", "--disable-sync", f"--user-data-dir={folder}"]
+        command = [chromium, *options, "--window-size=1280,900", "--dump-dom", page.as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    return opened

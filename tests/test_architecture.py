@@ -13,25 +13,27 @@ ROOT = Path(zoomgap.__file__).parent
 BELOW = {"errors", "geometry", "records", "imaging", "grading", "prompts", "benchmarks", "models"}
 ALLOWED = {
     "errors": set(),
+    "pages": set(),
     "geometry": {"errors"},
     "records": {"errors", "geometry"},
     "imaging": {"errors", "geometry", "records"},
     "grading": {"errors", "records"},
     "prompts": {"errors", "records"},
-    "benchmarks": {"errors", "geometry", "records", "imaging"},
+    "benchmarks": {"errors", "geometry", "records", "imaging", "pages"},
     "models": {"errors", "geometry", "records", "imaging"},
     "storage": BELOW,
     "agents": BELOW | {"storage"},
     "distill": BELOW | {"storage"},
-    "compare": BELOW | {"storage"},
+    "compare": BELOW | {"storage", "pages"},
     "pipeline": BELOW | {"config", "storage", "agents", "distill", "compare"},
     "demo": BELOW | {"storage", "pipeline", "compare"},
     "console": {"errors", "records", "storage"},
+    "console_bench": {"errors", "records", "imaging", "benchmarks", "console"},
     "options": set(),
     "config": {"errors", "records", "models"},
-    "cli_bench": BELOW | {"options", "storage", "pipeline", "console"},
+    "cli_bench": BELOW | {"options", "storage", "pipeline", "console", "console_bench"},
     "cli_models": {"errors", "models", "config", "console", "options"},
-    "cli_distill": BELOW | {"options", "storage", "pipeline", "distill", "console"},
+    "cli_distill": BELOW | {"options", "storage", "pipeline", "distill", "console", "console_bench"},
     "cli": BELOW | {"options", "storage", "pipeline", "demo", "console", "cli_bench", "cli_distill", "cli_models"},
     "__main__": {"cli"},
 }
@@ -96,7 +98,7 @@ def test_only_the_command_line_prints():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     }
-    assert printing == {"cli.py", "cli_bench.py", "cli_distill.py", "console.py"}
+    assert printing == {"cli.py", "cli_bench.py", "cli_distill.py", "console.py", "console_bench.py"}
 
 
 @pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["distill", "train", "--help"]])

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
@@ -282,6 +282,18 @@ def test_encode_is_sharp_jpeg_and_lossless_png():
     assert imaging.encode(image) == jpeg
 
 
+@pytest.mark.parametrize("most", [2_000, 20_000, 10**9])
+def test_a_jpeg_within_a_limit_is_as_good_as_the_limit_lets_it(most):
+    image = photo(120, 120)
+    data = imaging.jpeg_within(image, most)
+    worst, best = (encoded(image, "JPEG", quality=quality, subsampling=0) for quality in (26, 92))
+    if most == 2_000:
+        assert data == worst
+    else:
+        assert len(worst) < len(data) <= most
+    assert (data == best) == (most == 10**9)
+
+
 def test_encode_refuses_other_types():
     with pytest.raises(UsageError, match="image/gif"):
         imaging.encode(photo(4, 4), "image/gif")
@@ -385,6 +397,31 @@ def test_exif_rotation_is_applied(orientation):
     assert opened.size == ((60, 40) if orientation < 5 else (40, 60))
     red, _, blue = opened.getpixel(corner[orientation])
     assert red > 200 > 60 > blue
+
+
+@settings(max_examples=40)
+@given(st.integers(160, 900), st.integers(160, 900), st.integers(20, 300), st.sampled_from(("JPEG", "PNG")))
+def test_a_quick_look_keeps_the_picture_and_its_least_sides(width, height, least, kind):
+    whole = Image.linear_gradient("L").resize((width, height))
+    seen = imaging.open_image(encoded(whole, kind), least)
+    assert seen.width >= min(least, width)
+    assert seen.height >= min(least, height)
+    if kind == "PNG" or least > min(width, height) // 2:
+        assert seen.size == whole.size
+    elif least <= min(width, height) // 8:
+        assert seen.size == (-(-width // 8), -(-height // 8))
+    assert seen.resize((1, 1)).getpixel((0, 0))[0] == pytest.approx(whole.resize((1, 1)).getpixel((0, 0)), abs=12)
+
+
+def test_a_quick_look_is_turned_upright_too():
+    whole = Image.new("RGB", (800, 400))
+    whole.paste("white", (0, 0, 400, 400))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    seen = imaging.open_image(encoded(whole, "JPEG", exif=exif), 100)
+    assert seen.size == (100, 200)
+    assert seen.getpixel((50, 50)) > (200, 200, 200)
+    assert seen.getpixel((50, 150)) < (50, 50, 50)
 
 
 def test_transparency_is_laid_on_white():

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zoomgap.console import opened, print_json, progress, resumable, table
+from zoomgap.console_bench import overlap_line
 from zoomgap.errors import UsageError
 from zoomgap.options import DEFAULT_DB, Db, Json
 
@@ -25,10 +26,15 @@ def distill_build(
     votes: Annotated[int, typer.Option(help="Votes of the teacher on each crop.")] = 4,
     agreement: Annotated[float, typer.Option(help="Share of the votes that a label needs.")] = 0.75,
     use_gold: Annotated[bool, typer.Option("--use-gold", help="Allow labels gold; marks every item.")] = False,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Keep images that a benchmark of the database measures on.")
+    ] = False,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
     """Make training items from an agent's crops, and the controls' beside them.
+
+    Images that look like one of a benchmark to measure on are left out.
 
     Example: zoomgap distill build --from 3f2a --name zooms --labels agent --labels self
     """
@@ -41,9 +47,14 @@ def distill_build(
             votes=votes,
             agreement=agreement,
             use_gold=use_gold,
+            allow_overlap=allow_overlap,
         )
         built = pipeline.build_datasets(
-            store, run, options, lambda p: update(p.done, p.total, f"labels {p.labels}, {p.errors} errors")
+            store,
+            run,
+            options,
+            lambda p: update(p.done, p.total, f"labels {p.labels}, {p.errors} errors"),
+            lambda done, total: update(done, total, "images hashed"),
         )
     if as_json:
         print_json(built)
@@ -52,6 +63,7 @@ def distill_build(
         for stage, rules in built["fell"].items():
             if rules:
                 print(f"{stage}: " + ", ".join(f"{count} fell at {rule}" for rule, count in rules.items()))
+        overlap_line(built["overlap"])
 
 
 @distill_app.command("train")

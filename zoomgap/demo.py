@@ -83,7 +83,11 @@ def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResul
         name=f"demo-{scale.distill}-{zooms.run[:6]}", labels=scale.labels, use_gold="gold" in scale.labels
     )
     built = pipeline.build_datasets(
-        store, zooms.run, build, lambda p: update(p.done, p.total, f"votes for labels {p.labels}")
+        store,
+        zooms.run,
+        build,
+        lambda p: update(p.done, p.total, f"votes for labels {p.labels}"),
+        lambda done, total: update(done, total, "comparing images"),
     )
     items = min(built["datasets"].values())
     lines = [f"{items} items from {built['trajectories']} trajectories of the agent, {built['regions']} regions"]

@@ -36,12 +36,13 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
-def open_image(source: Path | str | bytes) -> Image.Image:
+def open_image(source: Path | str | bytes, least: int | None = None) -> Image.Image:
     """Read an image file, or its bytes, as 8-bit RGB.
 
     EXIF orientation is applied, alpha is laid on white, 16-bit grey keeps its upper 8 bits, and an animation gives its
-    first frame. Raises ImageError for what is missing, broken, empty or truncated, for a side under 2 px and for more
-    than MAX_PIXELS.
+    first frame. least: where the look alone counts, a JPEG may come at a half, a quarter or an eighth of its size as
+    long as both sides keep so many pixels, which is quick. Raises ImageError for what is missing, broken, empty or
+    truncated, for a side under 2 px and for more than MAX_PIXELS.
     """
     name = f"image of {len(source)} bytes" if isinstance(source, bytes) else f"image {source}"
     try:
@@ -54,6 +55,8 @@ def open_image(source: Path | str | bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(name, Size(*image.size))
+            if least is not None:
+                image.draft(None, (least, least))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _as_rgb(name, image)
@@ -288,6 +291,17 @@ def encode(image: Image.Image, media_type: str = "image/jpeg") -> bytes:
         image.save(buffer, "PNG")
     else:
         raise UsageError(f"media type {media_type!r} cannot be written: use image/jpeg or image/png")
+    return buffer.getvalue()
+
+
+def jpeg_within(image: Image.Image, most: int, quality: int = 92) -> bytes:
+    """JPEG without chroma subsampling, at `quality`, lower where it would pass `most` bytes; over it if that is not
+    enough at the least quality."""
+    for lower in range(quality, 20, -6):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=lower, subsampling=0)
+        if buffer.tell() <= most:
+            break
     return buffer.getvalue()
 
 

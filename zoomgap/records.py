@@ -93,6 +93,11 @@ class Sample:
     def size(self) -> Size:
         return Size(self.width, self.height)
 
+    @property
+    def evidence_side(self) -> float | None:
+        """Side of the smallest evidence box in pixels of the original; None without evidence boxes."""
+        return min((box.side for box in self.evidence), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -386,8 +391,8 @@ class Result:
     @property
     def evidence_px(self) -> float | None:
         """Side of the smallest evidence box in pixels of the direct view; None without evidence boxes."""
-        sides = [box.side * self.scale for box in self.sample.evidence]
-        return min(sides) if sides else None
+        side = self.sample.evidence_side
+        return None if side is None else side * self.scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

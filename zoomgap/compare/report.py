@@ -5,7 +5,6 @@ Everything that a model or a benchmark wrote is data: the template escapes it. O
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
+from zoomgap import pages
 from zoomgap.compare import figures
 from zoomgap.compare.rows import Cell, Comparison, PairRow, RunRow
 from zoomgap.geometry import Box, Size
@@ -24,8 +24,6 @@ MAX_TRACE_BYTES = 3_000_000
 """JPEG bytes of all traces together: a report stays a file that one can mail."""
 MAX_TEXT = 2_000
 """Characters of a question or reply that are shown."""
-BOX_COLORS = ("#d55e00", "#0072b2", "#00875f", "#b3368a")
-"""For boxes over photographs, on a white halo: the same in light and dark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def render(comparison: Comparison, traces: Sequence[TraceView] = (), timing: Com
             traces=kept,
             left_out=len(traces) - len(kept),
             max_text=MAX_TEXT,
-            box_colors=BOX_COLORS,
+            box_colors=pages.BOX_COLORS,
         )
     )
 
@@ -187,13 +185,7 @@ def _matrix(cells: Sequence[Cell]) -> Mapping[str, list[Cell]]:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment(Path(__file__).parent)
     environment.filters |= {
         "share": lambda value: "–" if value is None else f"{value * 100:.1f}",
         "points": lambda value: "–" if value is None else f"{value * 100:+.1f}".replace("-", "−"),
@@ -202,19 +194,9 @@ def _environment() -> Environment:
         "ms": lambda value: "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}",
         "count": lambda value: "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}",
         "p": lambda value: "< 0.0001" if value < 0.0001 else f"{value:.4f}",
-        "datauri": _data_uri,
-        "clip": _clip,
         "value": _value,
     }
     return environment
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-
-
-def _clip(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[:length]}… ({len(text):,} characters)"
 
 
 def _value(value: Any) -> str:

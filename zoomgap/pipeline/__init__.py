@@ -1,6 +1,8 @@
 """The rooms joined: what the command line and the demo both do with a store. Nothing here prints."""
 
 from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, make_micro, run, run_row, trace_rows
+from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, write_overlap, write_view
+from zoomgap.pipeline.overlaps import measured_on, overlap
 from zoomgap.pipeline.reports import chance, compare_runs, parse_role, write_report
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
 
@@ -10,15 +12,22 @@ __all__ = [
     "ModelChoice",
     "RunOptions",
     "ask",
+    "bench_stats",
     "build_datasets",
     "chance",
+    "check_page",
     "compare_runs",
     "dry_run",
+    "find_sample",
     "make_micro",
+    "measured_on",
+    "overlap",
     "parse_role",
     "run",
     "run_row",
     "trace_rows",
     "train_student",
+    "write_overlap",
     "write_report",
+    "write_view",
 ]

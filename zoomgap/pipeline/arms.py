@@ -132,7 +132,7 @@ def make_micro(
         "backgrounds": str(backgrounds) if backgrounds else None,
     }
     if questions > 1 or evidence is not None:
-        if not {micro.split_of(seed), micro.split_of(seed + n - 1)} <= set(micro.TRAINING):
+        if not micro.for_training(seed, n):
             raise UsageError(
                 f"seeds {seed} to {seed + n - 1} are not all for training, and several questions a scene and chosen "
                 "sizes of evidence are: take seeds 0 to 7999999, or neither of the two"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,25 +12,31 @@ from typing import TYPE_CHECKING, Any
 from zoomgap.errors import ModelError, UsageError
 from zoomgap.geometry import Box
 from zoomgap.models.catalog import MICRO_PATH, family_of, open_model
-from zoomgap.pipeline.arms import ModelChoice
+from zoomgap.pipeline.arms import Count, ModelChoice
+from zoomgap.pipeline.overlaps import measured_on
 from zoomgap.records import Item, Labels, RunSpec, Vote
 from zoomgap.storage import Store
 
 if TYPE_CHECKING:
-    from zoomgap.distill.build import BuildConfig, BuildProgress
+    from zoomgap.distill.build import BuildConfig, BuildProgress, Built
+    from zoomgap.distill.regions import Traced
     from zoomgap.distill.student import TrainResult
     from zoomgap.distill.train import Progress as TrainProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """name: datasets are called NAME-LABELS. base: whose own answers are labels `self`; None is the agent's model."""
+    """name: datasets are called NAME-LABELS. base: whose own answers are labels `self`; None is the agent's model.
+
+    allow_overlap: keep images that a benchmark measures on.
+    """
 
     name: str
     labels: tuple[Labels, ...]
     votes: int = 4
     agreement: float = 0.75
     use_gold: bool = False
+    allow_overlap: bool = False
     base: ModelChoice | None = None
 
 
@@ -73,10 +80,17 @@ def _build_config(spec: RunSpec, options: BuildOptions) -> BuildConfig:
 
 
 def build_datasets(
-    store: Store, run: str, options: BuildOptions, progress: Callable[[BuildProgress], None] | None = None
+    store: Store,
+    run: str,
+    options: BuildOptions,
+    progress: Callable[[BuildProgress], None] | None = None,
+    hashed: Count | None = None,
 ) -> dict[str, Any]:
-    """Regions, questions, votes and items from an agent's run, stored; counts of what was made and what fell."""
-    from zoomgap.distill.build import build
+    """Regions, questions, votes and items from an agent's run, stored; counts of what was made and what fell.
+
+    Images that look like one of a benchmark to measure on are left out first, with what hangs on them, and counted
+    under `overlap`. hashed: progress of that check. Raises UsageError where nothing is left.
+    """
     from zoomgap.distill.questions import ask as ask_about
     from zoomgap.distill.regions import Traced, propose
 
@@ -89,50 +103,88 @@ def build_datasets(
         for id, trajectory in ((id, store.trajectory(id)) for id in store.trajectory_ids(spec.id))
     ]
     config = _build_config(spec, options)
+    kept, overlap = (traced, _NONE) if options.allow_overlap else _apart(store, spec, traced, config, hashed)
     # Stored before the votes are cast, so that each vote can be stored as it comes and a later build goes on.
-    regions = propose(traced, config.regions).kept
+    regions = propose(kept, config.regions).kept
     store.put_regions(regions)
     store.put_questions(ask_about(regions, samples, config.questions))
-    teacher_choice = ModelChoice(model=spec.model, endpoint=spec.endpoint)
-    base_choice = options.base or teacher_choice
-
-    async def work() -> Any:
-        teacher = open_model(teacher_choice.model, teacher_choice.endpoint, store.objects.read, batch_size=64)
-        same = base_choice == teacher_choice
-        base = teacher if same else open_model(base_choice.model, base_choice.endpoint, store.objects.read)
-        try:
-            return await build(
-                traced,
-                config,
-                teacher=teacher,
-                base=base,
-                load_image=store.objects.read,
-                save_image=store.add_image,
-                known=store.votes(),
-                keep=VoteKeeper(store),
-                progress=progress,
-            )
-        finally:
-            await teacher.aclose()
-            if not same:
-                await base.aclose()
-
-    built = asyncio.run(work())
+    built = asyncio.run(_build(store, spec, options, kept, config, progress))
     store.put_votes(built.votes)
+    allowed = {"allow_overlap": True} if options.allow_overlap else {}
     for labels, items in built.datasets.items():
         dataset = f"{options.name}-{labels}"
-        store.put_dataset(dataset, {"run": spec.id, "labels": labels, "build": asdict(config)})
+        store.put_dataset(dataset, {"run": spec.id, "labels": labels, "build": asdict(config), **allowed})
         store.put_items(dataset, items)
     return {
         "run": spec.id,
-        "trajectories": len(traced),
+        "trajectories": len(kept),
         "regions": len(built.regions),
         "questions": len(built.questions),
         "votes": len(built.votes),
         "errors": sum(vote.error is not None for vote in built.votes),
         "datasets": {f"{options.name}-{labels}": len(items) for labels, items in built.datasets.items()},
         "fell": built.fell,
+        "overlap": overlap,
     }
+
+
+_NONE: Mapping[str, Any] = {"images": 0, "trajectories": 0, "questions": 0, "benchmarks": {}}
+
+
+def _apart(
+    store: Store, spec: RunSpec, traced: list[Traced], config: BuildConfig, hashed: Count | None
+) -> tuple[list[Traced], Mapping[str, Any]]:
+    """The trajectories on images that no benchmark measures on, and what was left out: as many questions as would have
+    been asked, and how many images each benchmark has of them."""
+    from zoomgap.distill.questions import ask as ask_about
+    from zoomgap.distill.regions import propose
+
+    sets = measured_on(store, spec.benchmark, {item.sample.image for item in traced}, hashed)
+    kept = [item for item in traced if item.sample.image not in sets]
+    fell = [item for item in traced if item.sample.image in sets]
+    named = Counter(name for names in sets.values() for name in names)
+    if fell and not kept:
+        raise UsageError(
+            f"run {spec.id} has no image that is not also in {', '.join(named)}: a student of it could not be measured "
+            "there; run the agent on other images, or add --allow-overlap"
+        )
+    samples = {item.sample.id: item.sample for item in fell}
+    questions = ask_about(propose(fell, config.regions).kept, samples, config.questions)
+    counts = {"images": len(sets), "trajectories": len(fell), "questions": len(questions), "benchmarks": dict(named)}
+    return kept, counts
+
+
+async def _build(
+    store: Store,
+    spec: RunSpec,
+    options: BuildOptions,
+    traced: list[Traced],
+    config: BuildConfig,
+    progress: Callable[[BuildProgress], None] | None,
+) -> Built:
+    from zoomgap.distill.build import build
+
+    teacher_choice = ModelChoice(model=spec.model, endpoint=spec.endpoint)
+    base_choice = options.base or teacher_choice
+    teacher = open_model(teacher_choice.model, teacher_choice.endpoint, store.objects.read, batch_size=64)
+    same = base_choice == teacher_choice
+    base = teacher if same else open_model(base_choice.model, base_choice.endpoint, store.objects.read)
+    try:
+        return await build(
+            traced,
+            config,
+            teacher=teacher,
+            base=base,
+            load_image=store.objects.read,
+            save_image=store.add_image,
+            known=store.votes(),
+            keep=VoteKeeper(store),
+            progress=progress,
+        )
+    finally:
+        await teacher.aclose()
+        if not same:
+            await base.aclose()
 
 
 MICRO: Mapping[str, Any] = {

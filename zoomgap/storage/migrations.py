@@ -266,7 +266,7 @@ def m002_calls(db: Database) -> None:
         db.conn.execute(statement)
 
 
-COLUMNS_IMAGE_RULES = (
+COLUMNS_3 = (
     "ALTER TABLE runs ADD COLUMN resize TEXT NOT NULL DEFAULT 'none'",
     "ALTER TABLE runs ADD COLUMN min_pixels INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE runs ADD COLUMN max_pixels INTEGER NOT NULL DEFAULT 0",
@@ -279,5 +279,22 @@ COLUMNS_IMAGE_RULES = (
 @MIGRATIONS()
 def m003_image_rules(db: Database) -> None:
     """What a run's model does to its images, and how many of them it takes."""
-    for statement in COLUMNS_IMAGE_RULES:
+    for statement in COLUMNS_3:
+        db.conn.execute(statement)
+
+
+TABLES_4 = (
+    """CREATE TABLE image_hashes ( -- Hashes by which images are compared, computed when they are first needed.
+    image TEXT NOT NULL REFERENCES images(sha256), -- that was hashed
+    algorithm TEXT NOT NULL, -- phash-256: how it looks; sha256-rgb: its exact size and pixels
+    hash TEXT NOT NULL, -- hex
+    PRIMARY KEY (image, algorithm)
+) STRICT""",
+)
+
+
+@MIGRATIONS()
+def m004_image_hashes(db: Database) -> None:
+    """Hashes of images."""
+    for statement in TABLES_4:
         db.conn.execute(statement)

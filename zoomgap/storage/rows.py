@@ -178,6 +178,11 @@ def sample_of(row: Row) -> Sample:
     )
 
 
+def sample_json(sample: Sample) -> dict[str, Any]:
+    """A sample as plain JSON values: its fields, each box as a list xyxy."""
+    return {**_plain(sample), "evidence": [box.as_list() for box in sample.evidence]}
+
+
 def run_columns(spec: RunSpec) -> Columns:
     read = {field.name: getattr(spec, field.name) for field in fields(RunSpec)}
     written = {"sampling": to_json(spec.sampling), "tools": to_json(spec.tools)}

@@ -20,6 +20,7 @@ from zoomgap.records import Grade, ImageInfo, Invocation, Result, RunSpec, Sampl
 from zoomgap.storage import rows
 from zoomgap.storage.connection import connect
 from zoomgap.storage.distillation import DistillationTables
+from zoomgap.storage.hashes import HashTables
 from zoomgap.storage.objects import ObjectStore
 from zoomgap.storage.rows import BenchmarkInfo, RunInfo, TrajectoryRow
 from zoomgap.storage.session import IGNORE, insert
@@ -37,7 +38,7 @@ LEFT JOIN grades g ON g.id = (SELECT max(id) FROM grades WHERE trajectory = t.id
 WHERE t.run = ? ORDER BY s.position, t.attempt"""
 
 
-class Store(DistillationTables):
+class Store(DistillationTables, HashTables):
     """One database and its objects. Threads may share it; each process opens its own.
 
     Every write is one transaction and may be repeated without effect. Every method raises StoreError, in one line,

@@ -8,7 +8,15 @@ from zoomgap.benchmarks.micro.questions import LOCAL, QUESTIONS, VALUES, choices
 from zoomgap.benchmarks.micro.render import render
 from zoomgap.benchmarks.micro.samples import MicroSample, benchmark_sha256, default_name, make, value_shown
 from zoomgap.benchmarks.micro.scene import Background, Carrier, Detail, Scene, SceneConfig, make_scene
-from zoomgap.benchmarks.micro.splits import SPLITS, TRAINING, check_training_range, is_micro, seed_of, split_of
+from zoomgap.benchmarks.micro.splits import (
+    SPLITS,
+    TRAINING,
+    check_training_range,
+    for_training,
+    is_micro,
+    seed_of,
+    split_of,
+)
 
 __all__ = [
     "LOCAL",
@@ -26,6 +34,7 @@ __all__ = [
     "check_training_range",
     "choices_for",
     "default_name",
+    "for_training",
     "guess_rate",
     "is_micro",
     "make",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from zoomgap.benchmarks.micro.questions import LETTERS, QUESTIONS, choices_for
 from zoomgap.benchmarks.micro.render import render
@@ -19,7 +17,7 @@ from zoomgap.benchmarks.micro.scene import BENCHMARK, Carrier, Scene, SceneConfi
 from zoomgap.benchmarks.micro.splits import split_of
 from zoomgap.errors import UsageError
 from zoomgap.geometry import Box
-from zoomgap.imaging import open_image, sha256
+from zoomgap.imaging import jpeg_within, open_image, sha256
 from zoomgap.records import DIMENSIONS, AnswerKind, Sample, digest
 
 MAX_BYTES = 1_500_000
@@ -80,7 +78,7 @@ def _make(seeds: range, name: str, config: SceneConfig, photos: list[Path], ques
     for seed in seeds:
         scene = make_scene(seed, config)
         backdrop = [open_image(photos[scene.background.seed % len(photos)])] if photos else None
-        jpeg = _jpeg(render(scene, backdrop))
+        jpeg = jpeg_within(render(scene, backdrop), MAX_BYTES)
         as_choice = seed // len(config.dimensions) % 2 == 0
         image = sha256(jpeg)
         others = [place for place in range(len(scene.carriers)) if place != scene.asked]
@@ -96,16 +94,6 @@ def _photographs(folder: Path) -> list[Path]:
         known = ", ".join(PHOTO_SUFFIXES)
         raise UsageError(f"backgrounds {str(folder)!r} holds no photographs: put files of type {known} there")
     return paths
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    """JPEG without chroma subsampling, at quality 92, lower only where it would pass MAX_BYTES."""
-    for quality in range(92, 20, -6):
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality, subsampling=0)
-        if buffer.tell() <= MAX_BYTES:
-            break
-    return buffer.getvalue()
 
 
 def _sample(scene: Scene, name: str, image: str, as_choice: bool, number: int) -> Sample:

@@ -41,6 +41,11 @@ def split_of(seed: int) -> str:
     raise UsageError(f"seed {seed} is outside of 0 to {2**31 - 1}: choose another")
 
 
+def for_training(first: int, count: int) -> bool:
+    """Whether the seeds first to first + count - 1 may all be trained on."""
+    return {split_of(first), split_of(first + count - 1)} <= set(TRAINING)
+
+
 def check_training_range(first: int, count: int, split: str) -> None:
     """Raise UsageError unless the seeds first to first + count - 1 all lie in `split`, one of TRAINING."""
     if split not in TRAINING:
