@@ -15,7 +15,7 @@ from sqlite_utils import Database, Migrations
 
 from zoomgap.errors import StoreError
 from zoomgap.storage import Store, connection
-from zoomgap.storage.migrations import COLUMNS_2, m001_records, m002_calls
+from zoomgap.storage.migrations import COLUMNS_2, COLUMNS_3, m001_records, m002_calls, m003_sets
 from zoomgap.storage.views import VIEWS_1
 
 WRITER = """
@@ -149,7 +149,7 @@ def test_locked_database(shelf, monkeypatch: pytest.MonkeyPatch) -> None:
 def next_version() -> Migrations:
     """The schema as a later version of this code would have it."""
     later = Migrations("zoomgap")
-    for known in (m001_records, m002_calls):
+    for known in (m001_records, m002_calls, m003_sets):
         later()(known)
 
     @later()
@@ -180,15 +180,16 @@ def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
     id = shelf.store.add_trajectory(shelf.trajectory(), shelf.grade())
     connection = shelf.store.database.conn
     connection.execute("DROP VIEW v_steps")
-    for statement in COLUMNS_2:
+    for statement in COLUMNS_2 + COLUMNS_3:
         _, _, table, _, _, column, *_ = statement.split()
         connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     connection.execute(next(view for view in VIEWS_1 if view.startswith("CREATE VIEW v_steps ")))
-    connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'm002_calls'")
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name <> 'm001_records'")
     shelf.store.close()
     with Store.open(path) as store:
         assert store.trajectory(id) == shelf.trajectory()
         assert store.run(shelf.spec.id) == shelf.spec
+        assert store.samples("tiny")[0] == shelf.sample(0, shelf.original)
         assert store.verify() == []
         assert [row["call"] for row in store.database["v_steps"].rows] == [0, 0]
 

@@ -235,6 +235,8 @@ ADDED: dict[tuple[str, str], str] = {
     ("runs", "dialect"): "how the model is told to write calls",
     ("runs", "wire"): "to the endpoint: chat completions or responses",
     ("runs", "match"): "run whose image tokens direct-matched gets",
+    ("samples", "crop"): "the set's own picture of the region",
+    ("samples", "more_images"): "pictures that the question is about besides the first, by sha256",
 }
 """Descriptions of columns that came later: SQLite cannot add a column with a comment to a strict table."""
 
@@ -257,4 +259,17 @@ def m002_calls(db: Database) -> None:
         db.conn.execute(statement)
     db.conn.execute("DROP VIEW v_steps")
     for statement in VIEWS_2:
+        db.conn.execute(statement)
+
+
+COLUMNS_3 = (
+    "ALTER TABLE samples ADD COLUMN crop TEXT REFERENCES images(sha256)",
+    "ALTER TABLE samples ADD COLUMN more_images TEXT NOT NULL DEFAULT '[]' CHECK(json_valid(more_images))",
+)
+
+
+@MIGRATIONS()
+def m003_sets(db: Database) -> None:
+    """What public sets bring: a picture of the region, and questions about several pictures."""
+    for statement in COLUMNS_3:
         db.conn.execute(statement)
