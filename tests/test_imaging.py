@@ -424,6 +424,99 @@ def test_a_quick_look_is_turned_upright_too():
     assert seen.getpixel((50, 150)) < (50, 50, 50)
 
 
+# what the store holds
+
+
+def clean_files() -> dict[str, bytes]:
+    image = photo(60, 40)
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    return {
+        "jpeg": encoded(image, "JPEG"),
+        "jpeg with exif": encoded(image, "JPEG", exif=exif),
+        "grey jpeg": encoded(image.convert("L"), "JPEG"),
+        "png": encoded(image, "PNG"),
+        "png with exif": encoded(image, "PNG", exif=exif),
+        "palette": encoded(image.quantize(16), "PNG"),
+        "webp": encoded(image, "WEBP"),
+        "gif": encoded(image.quantize(16), "GIF"),
+    }
+
+
+def other_files() -> dict[str, bytes]:
+    image = photo(60, 40)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return {
+        "turned jpeg": encoded(image, "JPEG", exif=exif),
+        "turned png": encoded(image, "PNG", exif=exif),
+        "alpha": encoded(image.convert("RGBA"), "PNG"),
+        "palette with a clear colour": encoded(image.quantize(16), "PNG", transparency=3),
+        "cmyk": encoded(image.convert("CMYK"), "JPEG"),
+        "16 bits": encoded(Image.new("I;16", (60, 40), 40_000), "PNG"),
+        "animation": encoded(image, "GIF", save_all=True, append_images=[photo(60, 40).rotate(180)]),
+        "moving webp": encoded(image, "WEBP", save_all=True, append_images=[Image.new("RGB", (60, 40))]),
+        "bmp": encoded(image, "BMP"),
+        "tiff": encoded(image, "TIFF"),
+    }
+
+
+def rgb_of_16_bits() -> bytes:
+    """A PNG that Pillow reads, but cannot write."""
+    rows = b"".join(b"\0" + struct.pack(">9H", *[60_000, 300, 7] * 3) for _ in range(4))
+    header = struct.pack(">IIBBBBB", 3, 4, 16, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("name", clean_files())
+def test_a_clean_file_stays_as_it_is(name):
+    data = clean_files()[name]
+    found = imaging.clean_bytes(data)
+    assert found.data == data
+    assert (found.media_type, found.size) == (Image.open(io.BytesIO(data)).get_format_mimetype(), Size(60, 40))
+
+
+@pytest.mark.parametrize("name", [*other_files(), "deep colour"])
+def test_any_other_file_becomes_what_is_read_of_it(name):
+    data = other_files().get(name) or rgb_of_16_bits()
+    found = imaging.clean_bytes(data)
+    picture = imaging.open_image(data)
+    assert found.media_type == "image/png"
+    assert found.size == Size(*picture.size)
+    assert imaging.clean_bytes(found.data) == found
+    assert imaging.open_image(found.data).tobytes() == picture.tobytes()
+
+
+@pytest.mark.parametrize("name", [*clean_files(), *other_files()])
+def test_a_thumbnail_is_the_image_made_small(name):
+    data = (clean_files() | other_files())[name]
+    whole = imaging.open_image(data)
+    found = imaging.thumbnail(data, 30)
+    small = imaging.open_image(found.data)
+    assert found.size == Size(*whole.size)
+    assert small.size == ((30, 20) if whole.width > whole.height else (20, 30))
+    reduced = whole.resize(small.size, Image.Resampling.BOX)
+    difference = [abs(a - b) for a, b in zip(small.tobytes(), reduced.tobytes(), strict=True)]
+    assert sum(difference) / len(difference) < 30
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_a_thumbnail_is_not_made_of_a_cut_file(kind):
+    data = encoded(photo(400, 300), kind)
+    for length in (len(data) // 2, len(data) - 60):
+        with pytest.raises(ImageError, match="broken or cut short"):
+            imaging.thumbnail(data[:length], 96)
+
+
+@pytest.mark.parametrize("name", broken_files())
+def test_a_bad_file_is_not_clean(name):
+    with pytest.raises(ImageError) as caught:
+        imaging.thumbnail(imaging.clean_bytes(broken_files()[name]).data, 96)
+    assert "\n" not in str(caught.value)
+
+
 def test_transparency_is_laid_on_white():
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     clear.putpixel((0, 0), (255, 0, 0, 255))

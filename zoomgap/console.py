@@ -73,6 +73,17 @@ def opened(db: Path, *, readonly: bool = False) -> Iterator[Store]:
         yield store
 
 
+def import_lines(found: dict[str, Any]) -> None:
+    """What was imported, and the rows that were refused, by reason. found: of Imported.to_json."""
+    bench, new = found["bench"], "" if found["new"] else "; it was there already and is unchanged"
+    print(f"{bench}: imported {found['n']} samples of {found['rows']} rows ({found['refused']} refused), "
+          f"sha256 {found['sha256'][:12]}{new}")  # fmt: skip
+    if found["reasons"]:
+        rows = [(why["reason"], why["rows"], why["first"], why["detail"]) for why in found["reasons"]]
+        table(("refused because", "rows", "first", "what is there"), rows)
+    print(f"next: zoomgap run --bench {bench} --arm direct")
+
+
 def run_lines(row: dict[str, Any]) -> None:
     """A run in words. row: of pipeline.run_row."""
     print(

@@ -12,10 +12,12 @@ import random
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import ExifTags, Image, ImageDraw, ImageFile, ImageOps
 
 from zoomgap.errors import ImageError, UsageError
 from zoomgap.geometry import Box, Size
@@ -30,10 +32,22 @@ MIN_SIDE = 2
 MAX_ASPECT = 200
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What is read. Pillow's other formats are left out: some start outside programs."""
+CLEAN_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+"""What every server and processor reads."""
+PNG_NOTES = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
+"""Marks of the parts of a PNG that can say how it is turned."""
 
 # Pillow's own limit of 89 MP lies below ours; between ours and twice ours it only warns, and open_image() refuses.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+class Encoded(NamedTuple):
+    """An image file, with its size in pixels, upright."""
+
+    data: bytes
+    media_type: str
+    size: Size
 
 
 def open_image(source: Path | str | bytes, least: int | None = None) -> Image.Image:
@@ -44,6 +58,50 @@ def open_image(source: Path | str | bytes, least: int | None = None) -> Image.Im
     long as both sides keep so many pixels, which is quick. Raises ImageError for what is missing, broken, empty or
     truncated, for a side under 2 px and for more than MAX_PIXELS.
     """
+    with _opened(source) as (name, _, image):
+        if least is not None:
+            image.draft(None, (least, least))
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return _as_rgb(name, image)
+
+
+def clean_bytes(source: Path | str | bytes) -> Encoded:
+    """An image file that shows the same to everyone: upright, one frame of 8 bits, no alpha, CLEAN_FORMATS.
+
+    A file that is all this already stays as it is, byte for byte; of any other, what open_image() reads of it is
+    written as PNG. What the store holds is made so, and may be sent to a model as it is. Raises ImageError as
+    open_image() does, but of a file that stays only the head is read: a cut one is noticed when it is decoded.
+    """
+    with _opened(source) as (_, data, image):
+        if _is_clean(image, data):
+            return Encoded(data, f"image/{str(image.format).lower()}", Size(*image.size))
+    picture = open_image(source)
+    return Encoded(encode(picture, "image/png"), "image/png", Size(*picture.size))
+
+
+def thumbnail(data: bytes, side: int) -> Encoded:
+    """A JPEG of an image, its longer side at most `side` px; `size` is that of the image, upright.
+
+    The whole file is read, so it raises as open_image() does; but a JPEG is decoded no larger than it has to be.
+    """
+    with _opened(data) as (name, _, image):
+        size = Size(*image.size)
+        image.draft("RGB", (2 * side, 2 * side))
+        image.load()
+        if image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8):
+            size = size.turned(90)
+        ImageOps.exif_transpose(image, in_place=True)
+        small = image if image.mode == "RGB" else _as_rgb(name, image)
+        small.thumbnail((side, side), RESAMPLE)
+        buffer = io.BytesIO()
+        Image.merge("RGB", small.split()).save(buffer, "JPEG", quality=70)
+        return Encoded(buffer.getvalue(), "image/jpeg", size)
+
+
+@contextmanager
+def _opened(source: Path | str | bytes) -> Iterator[tuple[str, bytes, ImageFile.ImageFile]]:
+    """A name for messages, the bytes and the image, of which only the head is read yet; errors as open_image() says."""
     name = f"image of {len(source)} bytes" if isinstance(source, bytes) else f"image {source}"
     try:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -55,11 +113,7 @@ def open_image(source: Path | str | bytes, least: int | None = None) -> Image.Im
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(name, Size(*image.size))
-            if least is not None:
-                image.draft(None, (least, least))
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _as_rgb(name, image)
+            yield name, data, image
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -69,6 +123,17 @@ def open_image(source: Path | str | bytes, least: int | None = None) -> Image.Im
     except Exception as error:  # Pillow's decoders raise a dozen unrelated types on broken data
         detail = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{name} is broken or cut short ({detail}): replace the file") from error
+
+
+def _is_clean(image: ImageFile.ImageFile, data: bytes) -> bool:
+    if image.format not in CLEAN_FORMATS or image.mode not in ("RGB", "L", "P", "1") or image.has_transparency_data:
+        return False
+    if image.format == "PNG" and data[24] > 8:  # bits a sample, which Pillow reduces without a word
+        return False
+    # Of a PNG, getexif() decodes the pixels to look behind them.
+    noted = image.format != "PNG" or any(mark in data for mark in PNG_NOTES)
+    turned = noted and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return not turned and getattr(image, "n_frames", 1) == 1
 
 
 def _check_size(name: str, size: Size) -> None:

@@ -70,7 +70,8 @@ class Sample:
     answer: the gold; for choices its letter (A is the first choice). evidence: a box for each thing that has to be
     seen, pixels of the original. cluster: questions that share an image or are reorderings of one another.
     detail_px: side of the smallest mark that decides the answer (stroke, gap, grain period), pixels of the original.
-    meta: facts of the set that grading and arms do not read.
+    meta: facts of the set that grading and arms do not read. crop: the set's own picture of the region, by hash.
+    more_images: pictures that the question is about besides `image`, in its order.
     """
 
     id: str
@@ -88,6 +89,8 @@ class Sample:
     cluster: str = ""
     detail_px: float | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    crop: str | None = None
+    more_images: tuple[str, ...] = ()
 
     @property
     def size(self) -> Size:
@@ -97,6 +100,10 @@ class Sample:
     def evidence_side(self) -> float | None:
         """Side of the smallest evidence box in pixels of the original; None without evidence boxes."""
         return min((box.side for box in self.evidence), default=None)
+
+    def record(self) -> dict[str, Any]:
+        """The fields as checksums see them: one that came later counts only where it is set."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("crop", "more_images")}
 
 
 @dataclass(frozen=True, slots=True)

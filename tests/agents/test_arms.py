@@ -101,6 +101,13 @@ async def test_regions_need_evidence(world):
         check_arm("psychic", [])
 
 
+def test_questions_about_several_pictures_are_refused(world):
+    several = replace(world.sample, more_images=(world.sample.image,))
+    for arm in ARMS:
+        with pytest.raises(UsageError, match=r"sample 's1' \(1 in all\) asks about several pictures"):
+            check_arm(arm, [world.sample, several])
+
+
 async def test_a_model_error_is_no_answer(world):
     for arm in ("direct", "agent"):
         trajectory, request = await once(world, arm, ModelError("it is down"))

@@ -191,6 +191,7 @@ def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
     with Store.open(path) as store:
         assert store.trajectory(id) == shelf.trajectory()
         assert store.run(shelf.spec.id) == shelf.spec
+        assert store.samples("tiny")[0] == shelf.sample(0, shelf.original)
         assert store.verify() == []
         assert [row["call"] for row in store.database["v_steps"].rows] == [0, 0]
 

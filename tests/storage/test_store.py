@@ -72,6 +72,15 @@ def test_a_benchmark_is_never_replaced(shelf) -> None:
     assert shelf.store.samples("tiny") == samples
 
 
+def test_a_set_may_bring_a_crop_and_more_images(shelf) -> None:
+    store, crop = shelf.store, shelf.crop.sha256
+    sample = shelf.sample(0, shelf.original, benchmark="several", crop=crop, more_images=(crop, shelf.original.sha256))
+    store.add_benchmark("several", "e" * 64, {}, [sample])
+    assert store.samples("several") == [sample]
+    with pytest.raises(StoreError, match="store first what the record points to"):
+        store.add_benchmark("lost", "f" * 64, {}, [replace(sample, benchmark="lost", crop="f" * 64)])
+
+
 def test_a_benchmark_needs_its_images(shelf) -> None:
     strange = replace(shelf.sample(0, shelf.original), benchmark="other", image="f" * 64)
     with pytest.raises(StoreError, match="store first what the record points to"):

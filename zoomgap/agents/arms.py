@@ -42,9 +42,16 @@ def images_of(arm: str, max_zooms: int) -> Images:
 
 
 def check_arm(arm: str, samples: Iterable[Sample]) -> None:
-    """Raises UsageError for an unknown arm, and for one that reads evidence boxes where a sample has none."""
+    """Raises UsageError for an unknown arm, for one that reads evidence boxes where a sample has none, and for samples
+    of several pictures, which no arm shows."""
     if arm not in ARMS:
         raise UsageError(f"arm '{arm}' is not known: use one of {', '.join(ARMS)}")
+    samples = list(samples)
+    if several := [sample.id for sample in samples if sample.more_images]:
+        raise UsageError(
+            f"sample '{several[0]}' ({len(several)} in all) asks about several pictures, and arms show one: "
+            "use a benchmark of one picture a question"
+        )
     bare = [sample.id for sample in samples if not sample.evidence] if arm in NEED_EVIDENCE else []
     if bare:
         raise UsageError(

@@ -28,7 +28,6 @@ from zoomgap.agents import (
 from zoomgap.benchmarks import micro
 from zoomgap.config import Settled, settled
 from zoomgap.errors import UsageError
-from zoomgap.geometry import Size
 from zoomgap.models.base import VisionModel
 from zoomgap.models.catalog import open_model
 from zoomgap.models.families import Family
@@ -347,12 +346,11 @@ def ask(
 
     on_step: called with each step as it ends.
     """
-    picture = imaging.open_image(image)
+    imaging.open_image(image)  # a broken file is named by its path
     known = ", ".join(name for name in ARMS if name not in (*NEED_EVIDENCE, "direct-matched"))
     if arm not in known.split(", "):
         raise UsageError(f"arm '{arm}' cannot answer a question without evidence boxes: use one of {known}")
-    data = imaging.encode(picture, "image/png")
-    info = store.add_image(data, "image/png", Size(*picture.size))
+    info = store.add_image(*imaging.clean_bytes(image))
     kind: AnswerKind = "choice" if choices else "text"
     key = digest([info.sha256, question, list(choices)])
     sample = Sample(

@@ -241,6 +241,8 @@ ADDED: dict[tuple[str, str], str] = {
     ("runs", "tile"): "side of a tile, pixels",
     ("runs", "max_side"): "longest side, pixels",
     ("runs", "max_images"): "images that one request may hold, where an agent could come to have more",
+    ("samples", "crop"): "the set's own picture of the region",
+    ("samples", "more_images"): "pictures that the question is about besides the first, by sha256",
 }
 """Descriptions of columns that came later: SQLite cannot add a column with a comment to a strict table."""
 
@@ -297,4 +299,17 @@ TABLES_4 = (
 def m004_image_hashes(db: Database) -> None:
     """Hashes of images."""
     for statement in TABLES_4:
+        db.conn.execute(statement)
+
+
+COLUMNS_5 = (
+    "ALTER TABLE samples ADD COLUMN crop TEXT REFERENCES images(sha256)",
+    "ALTER TABLE samples ADD COLUMN more_images TEXT NOT NULL DEFAULT '[]' CHECK(json_valid(more_images))",
+)
+
+
+@MIGRATIONS()
+def m005_sets(db: Database) -> None:
+    """What public sets bring: a picture of the region, and questions about several pictures."""
+    for statement in COLUMNS_5:
         db.conn.execute(statement)

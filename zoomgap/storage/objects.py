@@ -29,11 +29,14 @@ class ObjectStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def put(self, data: bytes, media_type: str, size: Size) -> ImageInfo:
-        """Store encoded bytes once. Raises UsageError for an unknown media type, StoreError when the disk refuses."""
+    def put(self, data: bytes, media_type: str, size: Size, sha256: str | None = None) -> ImageInfo:
+        """Store encoded bytes once. sha256: of the data, where it is known already.
+
+        Raises UsageError for an unknown media type, StoreError when the disk refuses.
+        """
         if media_type not in EXTENSIONS:
             raise UsageError(f"media type {media_type!r} is not stored: use one of {', '.join(EXTENSIONS)}")
-        sha256 = imaging.sha256(data)
+        sha256 = sha256 or imaging.sha256(data)
         path = self.folder / sha256[:2] / f"{sha256}.{EXTENSIONS[media_type]}"
         try:
             # Another length is what a power cut leaves of a file that was not flushed.

@@ -164,8 +164,8 @@ def image_of(row: Row) -> ImageInfo:
 def sample_columns(sample: Sample, position: int) -> Columns:
     read = {field.name: getattr(sample, field.name) for field in fields(Sample)}
     boxes = [box.as_list() for box in sample.evidence]
-    jsons = {"choices": to_json(sample.choices), "evidence": to_json(boxes), "meta": to_json(sample.meta)}
-    return columns(**{**read, **jsons, "position": position})
+    jsons = {name: to_json(read[name]) for name in ("choices", "meta", "more_images")}
+    return columns(**{**read, **jsons, "evidence": to_json(boxes), "position": position})
 
 
 def sample_of(row: Row) -> Sample:
@@ -175,6 +175,7 @@ def sample_of(row: Row) -> Sample:
         choices=tuple(json.loads(row["choices"])),
         evidence=tuple(Box(*box) for box in json.loads(row["evidence"])),
         meta=json.loads(row["meta"]),
+        more_images=tuple(json.loads(row["more_images"])),
     )
 
 

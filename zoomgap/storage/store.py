@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,15 +65,19 @@ class Store(DistillationTables, HashTables):
 
         Raises ImageError for data that is no image, UsageError for a wrong size or an unknown media type.
         """
-        known = self._all("SELECT * FROM images WHERE sha256 = ?", imaging.sha256(data))
+        sha256 = imaging.sha256(data)
+        known = self._all("SELECT * FROM images WHERE sha256 = ?", sha256)
         if known:
             info = rows.image_of(known[0])
-            return self.objects.put(data, info.media_type, info.size)
-        thumbnail = _thumbnail(data, size)
-        info = self.objects.put(data, media_type, size)
+            return self.objects.put(data, info.media_type, info.size, sha256)
+        small = imaging.thumbnail(data, THUMBNAIL_SIDE)
+        if small.size != size:
+            own, given = (f"{shape.width} x {shape.height}" for shape in (small.size, size))
+            raise UsageError(f"image of {own} was given as {given}: give its own size, upright")
+        info = self.objects.put(data, media_type, size, sha256)
         path = self.objects.path(info.sha256).relative_to(self.path.parent).as_posix()
         names = {field.name: getattr(info, field.name) for field in fields(ImageInfo)}
-        self._insert("images", [rows.columns(**names, path=path, thumbnail=thumbnail)], IGNORE)
+        self._insert("images", [rows.columns(**names, path=path, thumbnail=small.data)], IGNORE)
         return info
 
     def image(self, sha256: str) -> ImageInfo:
@@ -319,14 +322,3 @@ def _add_grade(connection: sqlite3.Connection, trajectory: int, grade: Grade) ->
         return False
     insert(connection, "grades", [row])
     return True
-
-
-def _thumbnail(data: bytes, size: Size) -> bytes:
-    image = imaging.open_image(data)
-    if image.size != (size.width, size.height):
-        stated = f"{size.width} x {size.height}"
-        raise UsageError(f"image of {image.width} x {image.height} was given as {stated}: give its own size, upright")
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), imaging.RESAMPLE)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=70)
-    return buffer.getvalue()

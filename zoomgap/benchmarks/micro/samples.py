@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -182,7 +182,7 @@ def benchmark_sha256(samples: Iterable[MicroSample]) -> str:
     total = hashlib.sha256()
     image, pixels = "", b""
     for sample, jpeg in samples:
-        record = asdict(sample)
+        record = sample.record()
         if record.pop("image") != image:
             image, pixels = sample.image, hashlib.sha256(open_image(jpeg).tobytes()).digest()
         total.update(digest(record).encode())
