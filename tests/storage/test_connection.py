@@ -15,7 +15,7 @@ from sqlite_utils import Database, Migrations
 
 from zoomgap.errors import StoreError
 from zoomgap.storage import Store, connection
-from zoomgap.storage.migrations import COLUMNS_2, m001_records, m002_calls
+from zoomgap.storage.migrations import COLUMNS_2, m001_records, m002_calls, m003_renditions
 from zoomgap.storage.views import VIEWS_1
 
 WRITER = """
@@ -81,7 +81,7 @@ def test_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     counts = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
-    assert counts == ["15\n"] * 4
+    assert counts == ["16\n"] * 4
     assert [path.name for path in tmp_path.iterdir()] == ["new.db"]
 
 
@@ -149,7 +149,7 @@ def test_locked_database(shelf, monkeypatch: pytest.MonkeyPatch) -> None:
 def next_version() -> Migrations:
     """The schema as a later version of this code would have it."""
     later = Migrations("zoomgap")
-    for known in (m001_records, m002_calls):
+    for known in (m001_records, m002_calls, m003_renditions):
         later()(known)
 
     @later()
@@ -191,6 +191,21 @@ def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
         assert store.run(shelf.spec.id) == shelf.spec
         assert store.verify() == []
         assert [row["call"] for row in store.database["v_steps"].rows] == [0, 0]
+
+
+def test_crops_of_older_runs_filled_their_budget(shelf) -> None:
+    path = shelf.store.path
+    run = shelf.start(crop_pixels=4096, min_crop_pixels=4096)
+    connection = shelf.store.database.conn
+    connection.execute("DROP TABLE renditions")
+    connection.execute("ALTER TABLE runs DROP COLUMN min_crop_pixels")
+    connection.execute("ALTER TABLE invocations DROP COLUMN images")
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'm003_renditions'")
+    shelf.store.close()
+    with Store.open(path) as store:
+        assert (store.run(run).crop_pixels, store.run(run).min_crop_pixels) == (4096, 4096)
+        assert store.run(shelf.spec.id) == shelf.spec
+        assert store.invocations(run)[0].images is None
 
 
 def test_a_migration_that_fails_changes_nothing(

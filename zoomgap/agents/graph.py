@@ -77,7 +77,7 @@ async def look_and_answer(sample: Sample, question: str, context: Context, *, cr
     kept. Raises ImageError or StoreError when the sample's image cannot be had.
     """
     settings = context.settings
-    view = await context.show_view(sample.image)
+    view = await context.show_view(sample)
     messages = (*conversation.system(settings), Message(role="user", content=(view, Text(question))))
     whole = Frame(0, Size(view.width, view.height), Box(0, 0, sample.width, sample.height))
     start = State(

@@ -13,6 +13,7 @@ from zoomgap.geometry import Box
 from zoomgap.models.catalog import MICRO_PATH, family_of, open_model
 from zoomgap.pipeline.arms import ModelChoice
 from zoomgap.records import Item, Labels, RunSpec, Vote
+from zoomgap.renditions import Renditions
 from zoomgap.storage import Store
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _build_config(spec: RunSpec, options: BuildOptions) -> BuildConfig:
     votes = VoteConfig(
         votes=options.votes,
         view_pixels=spec.view_pixels,
+        min_crop_pixels=spec.min_crop_pixels,
         crop_pixels=spec.crop_pixels,
         factor=spec.factor,
         suffix=spec.suffix,
@@ -106,8 +108,7 @@ def build_datasets(
                 config,
                 teacher=teacher,
                 base=base,
-                load_image=store.objects.read,
-                save_image=store.add_image,
+                renditions=Renditions(store),
                 known=store.votes(),
                 keep=VoteKeeper(store),
                 progress=progress,

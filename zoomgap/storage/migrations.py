@@ -235,6 +235,8 @@ ADDED: dict[tuple[str, str], str] = {
     ("runs", "dialect"): "how the model is told to write calls",
     ("runs", "wire"): "to the endpoint: chat completions or responses",
     ("runs", "match"): "run whose image tokens direct-matched gets",
+    ("runs", "min_crop_pixels"): "a crop of fewer pixels is enlarged to so many",
+    ("invocations", "images"): "renditions drawn and found, originals decoded and decoded again; null until it ends",
 }
 """Descriptions of columns that came later: SQLite cannot add a column with a comment to a strict table."""
 
@@ -257,4 +259,28 @@ def m002_calls(db: Database) -> None:
         db.conn.execute(statement)
     db.conn.execute("DROP VIEW v_steps")
     for statement in VIEWS_2:
+        db.conn.execute(statement)
+
+
+CHANGES_3 = (
+    "ALTER TABLE runs ADD COLUMN min_crop_pixels INTEGER NOT NULL DEFAULT 16384",
+    "UPDATE runs SET min_crop_pixels = crop_pixels",
+    "ALTER TABLE invocations ADD COLUMN images TEXT CHECK(images IS NULL OR json_valid(images))",
+    """CREATE TABLE renditions ( -- How images were shown: what need not be drawn again.
+    source TEXT NOT NULL REFERENCES images(sha256), -- image that it was drawn from
+    box TEXT NOT NULL CHECK(json_valid(box)), -- part of it, or all: xyxy pixels of the source
+    width INTEGER NOT NULL, -- that the part was resized to, pixels
+    height INTEGER NOT NULL, -- as width
+    turn INTEGER NOT NULL, -- degrees by which it was then turned clockwise
+    drawing INTEGER NOT NULL, -- version of resizing and encoding
+    image TEXT NOT NULL REFERENCES images(sha256), -- what came of it
+    PRIMARY KEY (source, box, width, height, turn, drawing)
+) STRICT, WITHOUT ROWID""",
+)
+
+
+@MIGRATIONS()
+def m003_renditions(db: Database) -> None:
+    """Pictures are found where they were drawn before; crops have two bounds, which were one until now."""
+    for statement in CHANGES_3:
         db.conn.execute(statement)
