@@ -34,6 +34,7 @@ docs: $(STAMP)
 perf: $(STAMP)
 	$(BIN)/python perf/agent_overhead.py
 	$(BIN)/python perf/endpoint.py
+	$(BIN)/python perf/large_images.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
