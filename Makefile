@@ -35,6 +35,7 @@ perf: $(STAMP)
 	$(BIN)/python perf/agent_overhead.py
 	$(BIN)/python perf/endpoint.py
 	$(BIN)/python perf/bench_import.py
+	$(BIN)/python perf/large_images.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -15,7 +15,8 @@ from pathlib import Path
 from zoomgap.agents import Context, Settings, answer
 from zoomgap.benchmarks import micro
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import Image, Sample
+from zoomgap.records import Image, Rendition, Sample
+from zoomgap.renditions import Renditions
 from zoomgap.storage import Store
 
 ZOOMS = 3
@@ -27,7 +28,7 @@ CALL = f'<tool_call>\n{{{{"name": "zoom_in", "arguments": {BOX}}}}}\n</tool_call
 class BareContext(Context):
     """Shows no image: no drawing, no thread, no disk."""
 
-    async def show(self, draw: object) -> Image:
+    async def show(self, rendition: Rendition) -> Image:
         return Image("0" * 64, 256, 256)
 
 
@@ -53,8 +54,8 @@ def main() -> None:
         made = next(iter(micro.make(1, seed=8_000_000)))
         store.add_image(made.jpeg, "image/jpeg", made.sample.size)
         settings = Settings(suffix=False, max_zooms=ZOOMS)
-        bare = BareContext(ScriptedModel([]), store.objects.read, store.add_image, settings)
-        whole = Context(ScriptedModel([]), store.objects.read, store.add_image, settings)
+        bare = BareContext(ScriptedModel([]), Renditions(store), settings)
+        whole = Context(ScriptedModel([]), Renditions(store, fresh=True), settings)
         print(f"loop alone:         {statistics.median(cpu_ms_a_step(bare, made.sample)):.2f} ms CPU a step")
         print(f"with crops stored:  {statistics.median(cpu_ms_a_step(whole, made.sample)):.2f} ms CPU a step")
 

@@ -41,8 +41,9 @@ def models_markdown() -> str:
     )
 
     def row(family: Family) -> str:
+        crops = " to ".join(f"{pixels:,}" for pixels in dict.fromkeys(family.crops))
         cells = (
-            family.name, family.convention, family.factor, f"{family.view_pixels:,}", f"{family.crop_pixels:,}",
+            family.name, family.convention, family.factor, f"{family.view_pixels:,}", crops,
             family.dialect, "yes" if family.renders_tools else "no", family.max_images or "", family.resize,
         )  # fmt: skip
         return "| " + " | ".join(map(str, cells)) + " |"

@@ -10,13 +10,17 @@ import pytest
 import zoomgap
 
 ROOT = Path(zoomgap.__file__).parent
-BELOW = {"errors", "geometry", "records", "imaging", "grading", "prompts", "benchmarks", "models"}
+BELOW = {
+    "errors", "geometry", "records", "imaging", "decoded", "renditions", "grading", "prompts", "benchmarks", "models",
+}  # fmt: skip
 ALLOWED = {
     "errors": set(),
     "pages": set(),
     "geometry": {"errors"},
     "records": {"errors", "geometry"},
     "imaging": {"errors", "geometry", "records"},
+    "decoded": {"imaging"},
+    "renditions": {"geometry", "records", "imaging", "decoded"},
     "grading": {"errors", "records"},
     "prompts": {"errors", "records"},
     "benchmarks": {"errors", "geometry", "records", "imaging", "pages"},

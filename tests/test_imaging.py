@@ -122,10 +122,18 @@ def test_a_budget_under_one_patch_is_refused():
         imaging.fit_size(Size(100, 100), 1023)
 
 
-@given(sizes)
-def test_scale_is_the_root_of_the_pixel_ratio(size):
-    scale = imaging.scale_of(size, 65_536)
-    assert scale**2 * size.pixels == pytest.approx(imaging.fit_size(size, 65_536).pixels)
+@given(sizes, st.integers(1024, 4_000_000), factors)
+def test_an_image_within_the_budget_is_left_as_it_is(size, budget, factor):
+    shown = imaging.view_size(size, budget, factor)
+    kept = size.pixels <= budget and min(size.width, size.height) >= factor
+    assert shown == (size if kept else imaging.fit_size(size, budget, factor))
+    assert shown.pixels <= budget
+    assert imaging.scale_of(size, budget, factor) ** 2 * size.pixels == pytest.approx(shown.pixels)
+
+
+def test_an_impossible_shape_is_refused_however_small():
+    with pytest.raises(ImageError, match="201 x 1"):
+        imaging.view_size(Size(201, 1), 65_536)
 
 
 def test_fit_resizes_to_fit_size_and_leaves_the_original_alone():
@@ -194,14 +202,67 @@ def test_snap_refuses_what_is_no_coordinate(value):
 # crops
 
 
+@given(boxes, sizes, factors, st.integers(1024, 200_000), st.integers(1024, 1_000_000))
+def test_a_crop_keeps_its_own_pixels_between_its_bounds(box, size, factor, least, most):
+    box = imaging.snap(box, size)
+    fitted = imaging.cut_size(box, most, factor, least)
+    assert (fitted.width % factor, fitted.height % factor) == (0, 0)
+    assert fitted.pixels <= most
+    own = imaging.fit_size(Size(box.width, box.height), 2**30, factor)
+    if least <= own.pixels <= most:
+        assert fitted == own
+    elif own.pixels < least < most:
+        # Enlarged; where that misses the least, the next multiples of the factor would break the most.
+        assert fitted.width >= own.width
+        assert fitted.height >= own.height
+        assert fitted.pixels >= least or (fitted.width + factor) * (fitted.height + factor) > most
+
+
+@given(boxes, sizes, factors)
+def test_without_a_least_size_a_crop_fills_its_budget(box, size, factor):
+    box = imaging.snap(box, size)
+    filled = imaging.fit_size(Size(box.width, box.height), BUDGET, factor, BUDGET)
+    assert imaging.cut_size(box, BUDGET, factor) == imaging.cut_size(box, BUDGET, factor, BUDGET) == filled
+    assert imaging.cut_size(box, BUDGET, factor, 2 * BUDGET) == filled
+
+
 @given(st.builds(Size, st.integers(33, 400), st.integers(33, 400)), boxes, st.sampled_from((4096, BUDGET)), factors)
-def test_both_cuts_have_the_same_size_within_the_budget(size, box, budget, factor):
-    image = imaging.grey(size)
-    view = imaging.fit(image, 8192, factor)
-    crop = imaging.cut(image, box, budget, factor)
-    assert crop.size == imaging.cut_lowres(view, size, box, budget, factor).size
-    assert (crop.width % factor, crop.height % factor) == (0, 0)
-    assert crop.width * crop.height <= budget
+def test_a_cut_has_its_size(size, box, budget, factor):
+    crop = imaging.cut(imaging.grey(size), box, budget, factor, 2048)
+    assert Size(*crop.size) == imaging.cut_size(imaging.snap(box, size), budget, factor, 2048)
+
+
+def test_what_grows_is_resized_by_lanczos_what_shrinks_by_bicubic():
+    image = photo(60, 40)
+    for size, method in ((Size(61, 40), Image.Resampling.LANCZOS), (Size(60, 39), Image.Resampling.BICUBIC)):
+        wanted = image.resize((size.width, size.height), method)
+        assert imaging.resized(image, size).tobytes() == wanted.tobytes()
+    # One side grows, the other shrinks, and the area decides.
+    assert imaging.resized(image, Size(90, 20)).tobytes() == image.resize((90, 20), Image.Resampling.BICUBIC).tobytes()
+    assert imaging.resized(image, Size(90, 30)).tobytes() == image.resize((90, 30), Image.Resampling.LANCZOS).tobytes()
+
+
+@given(st.tuples(*[st.floats(0, 50)] * 2), st.tuples(*[st.floats(0.01, 49)] * 2), st.integers(1, 90))
+def test_a_part_is_drawn_without_a_pixel_from_outside(corner, sides, side):
+    x1, y1 = corner
+    box = Box(x1, y1, x1 + sides[0], y1 + sides[1])
+    image = Image.new("RGB", (100, 100), "red")
+    image.paste("blue", (math.floor(x1), math.floor(y1), math.ceil(box.x2), math.ceil(box.y2)))
+    assert imaging.resized(image, Size(side, side), box).getcolors() == [(side * side, (0, 0, 255))]
+
+
+@given(st.builds(Size, st.integers(2, 60), st.integers(2, 60)), boxes)
+def test_a_box_of_whole_pixels_is_cut_first(size, box):
+    image = photo(size.width, size.height)
+    box = imaging.snap(box, size)
+    part = image.crop((box.x1, box.y1, box.x2, box.y2))
+    assert imaging.resized(image, Size(17, 9), box).tobytes() == imaging.resized(part, Size(17, 9)).tobytes()
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 11, 5), Box(-1, 0, 5, 5), Box(3, 3, 3, 5), Box(0, 0, math.nan, 5)])
+def test_a_box_outside_is_refused(box):
+    with pytest.raises(ImageError, match="not inside an image of 10 x 10 pixels"):
+        imaging.resized(photo(10, 10), Size(4, 4), box)
 
 
 def quarters() -> Image.Image:
@@ -218,23 +279,8 @@ def quarters() -> Image.Image:
         (Box(0, 200, 200, 400), (0, 0, 255)), (Box(200, 200, 400, 400), (255, 255, 255)),
     ],
 )  # fmt: skip
-def test_both_cuts_show_the_box_and_nothing_else(box, color):
-    image = quarters()
-    crop = imaging.cut(image, box, BUDGET)
-    low = imaging.cut_lowres(imaging.fit(image, 65_536), Size(400, 400), box, BUDGET)
-    assert crop.getcolors() == [(128 * 128, color)]
-    assert low.getpixel((64, 64)) == color
-
-
-def test_the_low_resolution_cut_has_the_same_place_but_no_new_pixels():
-    stripes = Image.new("L", (1024, 1024))
-    stripes.putdata([255 * (x // 2 % 2) for _ in range(1024) for x in range(1024)])
-    image = stripes.convert("RGB")
-    box = Box(256, 256, 384, 384)
-    sharp = imaging.cut(image, box, BUDGET).convert("L").getextrema()
-    blurred = imaging.cut_lowres(imaging.fit(image, 65_536), Size(1024, 1024), box, BUDGET).convert("L").getextrema()
-    assert sharp == (0, 255)
-    assert blurred[1] - blurred[0] < 64
+def test_a_cut_shows_the_box_and_nothing_else(box, color):
+    assert imaging.cut(quarters(), box, BUDGET).getcolors() == [(128 * 128, color)]
 
 
 def test_region_box_is_the_grown_union():
@@ -552,11 +598,66 @@ def test_an_animation_gives_its_first_frame():
 
 
 def test_notes_of_the_source_do_not_reach_what_is_encoded():
-    noted = encoded(photo(8, 8), "PNG", icc_profile=b"profile", dpi=(300, 300))
-    plain = encoded(photo(8, 8), "PNG")
-    for media_type in ("image/jpeg", "image/png"):
-        ways = [imaging.encode(imaging.open_image(data), media_type) for data in (noted, plain)]
-        assert ways[0] == ways[1]
+    exif = Image.Exif()
+    exif[0x010E] = "a title"
+    notes = {"icc_profile": b"profile", "dpi": (300, 300), "exif": exif, "comment": b"a remark"}
+    for kind in ("PNG", "JPEG", "WEBP"):
+        noted, plain = encoded(photo(8, 8), kind, **notes), encoded(photo(8, 8), kind)
+        assert noted != plain
+        for media_type in ("image/jpeg", "image/png"):
+            ways = [imaging.encode(imaging.open_image(data), media_type) for data in (noted, plain)]
+            assert ways[0] == ways[1]
+
+
+SIZE = Size(60, 40)
+
+
+def oriented(number: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (encoded(photo(60, 40), "JPEG"), "image/jpeg"),
+        (encoded(photo(60, 40).convert("L"), "JPEG", exif=oriented(1)), "image/jpeg"),
+        (encoded(photo(60, 40), "PNG"), "image/png"),
+        (encoded(photo(60, 40).convert("P"), "PNG"), "image/png"),
+        (encoded(photo(60, 40), "WEBP"), "image/webp"),
+        (encoded(photo(60, 40).convert("P"), "GIF"), "image/gif"),
+        (encoded(photo(60, 40), "BMP"), None),
+        (encoded(photo(60, 41), "JPEG"), None),
+        (encoded(photo(60, 40), "JPEG", exif=oriented(3)), None),
+        (encoded(photo(60, 40), "PNG", exif=oriented(2)), None),
+        (encoded(photo(60, 40).convert("CMYK"), "JPEG"), None),
+        (encoded(photo(60, 40).convert("RGBA"), "PNG"), None),
+        (encoded(photo(60, 40).convert("LA"), "PNG"), None),
+        (encoded(photo(60, 40).convert("P"), "PNG", transparency=0), None),
+        (encoded(Image.frombytes("I;16", (60, 40), bytes(4800)), "PNG"), None),
+        (encoded(photo(60, 40), "GIF", save_all=True, append_images=[photo(40, 60).resize((60, 40))]), None),
+        (encoded(photo(60, 40), "WEBP", save_all=True, append_images=[imaging.grey(SIZE)]), None),
+        (encoded(photo(60, 40), "PNG", save_all=True, append_images=[imaging.grey(SIZE)]), None),
+    ],
+)
+def test_only_what_every_reader_reads_alike_is_sent_as_it_is(data, media_type):
+    assert imaging.sendable(data, SIZE) == media_type
+    if media_type:
+        with Image.open(io.BytesIO(data)) as theirs:
+            assert theirs.convert("RGB").tobytes() == imaging.open_image(data).tobytes()
+
+
+def test_the_stated_size_is_that_of_the_header():
+    assert imaging.stated_size(encoded(photo(60, 40), "JPEG", exif=oriented(6))) == SIZE
+    for data in (b"", b"no image", png_bomb()):
+        with pytest.raises(ImageError):
+            imaging.stated_size(data)
+
+
+def test_a_large_image_is_not_copied_to_become_rgb():
+    image = photo(16, 16)
+    assert imaging._as_rgb(image) is image
 
 
 def test_an_opened_image_keeps_no_file(tmp_path):
@@ -565,18 +666,3 @@ def test_an_opened_image_keeps_no_file(tmp_path):
     image = imaging.open_image(path)
     path.unlink()
     assert image.resize((4, 4)).size == (4, 4)
-
-
-def test_decoded_images_are_kept_up_to_a_limit(monkeypatch):
-    monkeypatch.setattr(imaging, "CACHED_PIXELS", 20_000)
-    loaded: list[str] = []
-    big = imaging.encode(imaging.grey(Size(100, 100)))
-    images = imaging.DecodedImages()
-
-    def load(sha256: str) -> bytes:
-        loaded.append(sha256)
-        return big
-
-    for sha256 in ("a", "b", "a", "c", "a", "b"):
-        images.get(sha256, load)
-    assert loaded == ["a", "b", "c", "b"]

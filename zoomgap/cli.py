@@ -20,6 +20,7 @@ from zoomgap.cli_models import models_app
 from zoomgap.console import (
     answer_line,
     comparison_lines,
+    decoded_again,
     estimate_lines,
     opened,
     print_json,
@@ -187,6 +188,7 @@ def run_command(
         print_json(row)
     else:
         run_lines(row)
+    decoded_again(summary.images.decoded_again)
     if failed:
         raise ZoomgapError(f"run {summary.run} has no answer, only errors, the last one: {last}")
 

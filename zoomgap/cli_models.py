@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zoomgap.console import print_json, progress, resumable, table
 from zoomgap.errors import ZoomgapError
 from zoomgap.options import Json
+
+if TYPE_CHECKING:
+    from zoomgap.models.families import Family
 
 models_app = typer.Typer(
     help="What is known of models, and finding out about a new one.", no_args_is_help=True, rich_markup_mode=None
@@ -24,14 +27,14 @@ def models_list(as_json: Json = False) -> None:
     """
     from zoomgap.models.families import FAMILIES, UNKNOWN
 
-    families = [asdict(family) for family in (*FAMILIES, UNKNOWN)]
+    families = [_fields(family) for family in (*FAMILIES, UNKNOWN)]
     if as_json:
         print_json(families)
         return
-    keys = ("name", "convention", "factor", "view_pixels", "crop_pixels", "dialect", "image_return", "renders_tools",
-            "resize", "max_images")  # fmt: skip
-    heads = ("family", "convention", "factor", "view px", "crop px", "dialect", "crops return", "tools shown",
-             "resize", "images")  # fmt: skip
+    keys = ("name", "convention", "factor", "view_pixels", "min_crop_pixels", "crop_pixels", "dialect", "image_return",
+            "renders_tools", "resize", "max_images")  # fmt: skip
+    heads = ("family", "convention", "factor", "view px", "crop px from", "to", "dialect", "crops return",
+             "tools shown", "resize", "images")  # fmt: skip
     table(heads, [[_shown(family[key]) for key in keys] for family in families])
 
 
@@ -47,7 +50,7 @@ def models_show(
     from zoomgap.config import settled
 
     found = settled(model)
-    family = asdict(found.family)
+    family = _fields(found.family)
     if as_json:
         print_json({"model": model, "family": family, "origin": dict(found.origin), "warnings": list(found.warnings)})
         return
@@ -103,6 +106,12 @@ def models_probe(
         print_json(report.to_json())
     else:
         typer.echo(report.toml(), nl=False)
+
+
+def _fields(family: Family) -> dict[str, Any]:
+    """A family's fields, its crops as they hold."""
+    least, most = family.crops
+    return asdict(family) | {"min_crop_pixels": least, "crop_pixels": most}
 
 
 def _shown(value: Any) -> Any:

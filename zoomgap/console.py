@@ -95,6 +95,15 @@ def run_lines(row: dict[str, Any]) -> None:
     print(f"{row['seconds']:.1f} s for {row['attempted'] - row['resumed']} new answers{turns}")
 
 
+def decoded_again(times: int) -> None:
+    """On stderr, how often a run decoded an image that had left memory; nothing where it never did."""
+    if times:
+        print(
+            f"zoomgap: {times} decodings were of images that had left memory: a lower --concurrency spares them",
+            file=sys.stderr,
+        )
+
+
 def estimate_lines(found: dict[str, Any]) -> None:
     """What a run would take. found: of Estimate.to_json."""
     print(f"{found['samples']} answers to give; nothing was sent")

@@ -1,6 +1,7 @@
 """The one home of pixel conventions: reading images, sizes, boxes, crops and encodings.
 
-Boxes are xyxy pixels with x2 and y2 exclusive. Every resize is bicubic over the whole area (no reducing gap).
+Boxes are xyxy pixels with x2 and y2 exclusive. What is enlarged is enlarged by Lanczos, what is reduced by bicubic over
+the whole area (no reducing gap).
 """
 
 from __future__ import annotations
@@ -9,9 +10,7 @@ import hashlib
 import io
 import math
 import random
-import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +21,12 @@ from PIL import ExifTags, Image, ImageDraw, ImageFile, ImageOps
 from zoomgap.errors import ImageError, UsageError
 from zoomgap.geometry import Box, Size
 
-RESAMPLE = Image.Resampling.BICUBIC
+ENLARGE, REDUCE = Image.Resampling.LANCZOS, Image.Resampling.BICUBIC
+DRAWING = 1
+"""Of what resized(), turned() and encode() make: a new number whenever their pixels or bytes change."""
 PLACES = 400
 """How many places are tried for a box that is to lie elsewhere."""
 MAX_PIXELS = 200_000_000
-CACHED_PIXELS = 32_000_000
-"""How many pixels of decoded images DecodedImages keeps: about 100 MB."""
 MIN_SIDE = 2
 MAX_ASPECT = 200
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -58,12 +57,12 @@ def open_image(source: Path | str | bytes, least: int | None = None) -> Image.Im
     long as both sides keep so many pixels, which is quick. Raises ImageError for what is missing, broken, empty or
     truncated, for a side under 2 px and for more than MAX_PIXELS.
     """
-    with _opened(source) as (name, _, image):
+    with _opened(source) as (_, image):
         if least is not None:
             image.draft(None, (least, least))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        return _as_rgb(name, image)
+        return _as_rgb(image)
 
 
 def clean_bytes(source: Path | str | bytes) -> Encoded:
@@ -73,35 +72,56 @@ def clean_bytes(source: Path | str | bytes) -> Encoded:
     written as PNG. What the store holds is made so, and may be sent to a model as it is. Raises ImageError as
     open_image() does, but of a file that stays only the head is read: a cut one is noticed when it is decoded.
     """
-    with _opened(source) as (_, data, image):
+    with _opened(source) as (data, image):
         if _is_clean(image, data):
-            return Encoded(data, f"image/{str(image.format).lower()}", Size(*image.size))
+            return Encoded(data, _media_type(image), Size(*image.size))
     picture = open_image(source)
     return Encoded(encode(picture, "image/png"), "image/png", Size(*picture.size))
 
 
-def thumbnail(data: bytes, side: int) -> Encoded:
+def thumbnail(source: bytes | Image.Image, side: int) -> Encoded:
     """A JPEG of an image, its longer side at most `side` px; `size` is that of the image, upright.
 
-    The whole file is read, so it raises as open_image() does; but a JPEG is decoded no larger than it has to be.
+    source: an encoded image, or one that open_image() gave. The whole file is read, so it raises as open_image() does;
+    but a JPEG is decoded no larger than it has to be.
     """
-    with _opened(data) as (name, _, image):
+    if isinstance(source, Image.Image):
+        return Encoded(encode(_small(source, side), quality=70), "image/jpeg", Size(*source.size))
+    with _opened(source) as (_, image):
         size = Size(*image.size)
         image.draft("RGB", (2 * side, 2 * side))
         image.load()
         if image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8):
             size = size.turned(90)
         ImageOps.exif_transpose(image, in_place=True)
-        small = image if image.mode == "RGB" else _as_rgb(name, image)
-        small.thumbnail((side, side), RESAMPLE)
-        buffer = io.BytesIO()
-        Image.merge("RGB", small.split()).save(buffer, "JPEG", quality=70)
-        return Encoded(buffer.getvalue(), "image/jpeg", size)
+        return Encoded(encode(_small(_as_rgb(image), side), quality=70), "image/jpeg", size)
+
+
+def _small(image: Image.Image, side: int) -> Image.Image:
+    scale = min(1, side / max(image.size))
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.resize((width, height), REDUCE, reducing_gap=2.0)
+
+
+def stated_size(data: bytes) -> Size:
+    """The size in an encoded image's header, before its orientation is applied. Raises ImageError as open_image()."""
+    with _opened(data) as (_, image):
+        return Size(*image.size)
+
+
+def sendable(data: bytes, size: Size) -> str | None:
+    """The media type of an encoded image of `size` that any server reads as open_image() does, else None.
+
+    What clean_bytes() made is so; databases of earlier versions hold other images too. Raises ImageError as
+    clean_bytes().
+    """
+    with _opened(data) as (_, image):
+        return _media_type(image) if _is_clean(image, data) and image.size == (size.width, size.height) else None
 
 
 @contextmanager
-def _opened(source: Path | str | bytes) -> Iterator[tuple[str, bytes, ImageFile.ImageFile]]:
-    """A name for messages, the bytes and the image, of which only the head is read yet; errors as open_image() says."""
+def _opened(source: Path | str | bytes) -> Iterator[tuple[bytes, ImageFile.ImageFile]]:
+    """The bytes and the image, of which only the head is read yet; errors as open_image() says."""
     name = f"image of {len(source)} bytes" if isinstance(source, bytes) else f"image {source}"
     try:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -112,8 +132,8 @@ def _opened(source: Path | str | bytes) -> Iterator[tuple[str, bytes, ImageFile.
         raise ImageError(f"{name} is empty: give a {', '.join(FORMATS)} file")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(name, Size(*image.size))
-            yield name, data, image
+            _check(name, image)
+            yield data, image
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -136,51 +156,38 @@ def _is_clean(image: ImageFile.ImageFile, data: bytes) -> bool:
     return not turned and getattr(image, "n_frames", 1) == 1
 
 
-def _check_size(name: str, size: Size) -> None:
+def _media_type(image: ImageFile.ImageFile) -> str:
+    return f"image/{str(image.format).lower()}"
+
+
+def _check(name: str, image: Image.Image) -> None:
+    size = Size(*image.size)
     if size.pixels > MAX_PIXELS:
         raise ImageError(f"{name} is {size.width} x {size.height}, over {MAX_PIXELS:,} pixels: reduce it first")
     if min(size.width, size.height) < MIN_SIDE:
         raise ImageError(f"{name} is {size.width} x {size.height}: both sides must be at least {MIN_SIDE} pixels")
-
-
-def _as_rgb(name: str, image: Image.Image) -> Image.Image:
-    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")  # a PGM of 16 bits
-    if image.mode in ("I", "F") and not deep:
+    if image.mode in ("I", "F") and not _is_deep(image):
         raise ImageError(f"{name} has 32-bit pixels (mode {image.mode}) of no known range: save it with 8 or 16 bits")
-    if deep:
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether it is grey of 16 bits."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """The loaded image itself where it is RGB: a large one is not copied."""
+    if _is_deep(image):
         rgb = image.convert("I").point(lambda value: value * (1 / 256)).convert("RGB")
     elif image.has_transparency_data:
         layer = image.convert("RGBA")
-        rgb = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        rgb = Image.new("RGB", layer.size, "white")
+        rgb.paste(layer, mask=layer)
     else:
-        rgb = image.convert("RGB")
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
     # Comments and profiles of the source would otherwise travel into what is encoded, and into its hash.
     rgb.info = {}
     return rgb
-
-
-class DecodedImages:
-    """Decoded images by hash, the latest used up to CACHED_PIXELS, always at least one. Any thread may ask."""
-
-    def __init__(self) -> None:
-        self._images: OrderedDict[str, Image.Image] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, sha256: str, load_image: Callable[[str], bytes]) -> Image.Image:
-        """The image, decoded now if need be. Raises ImageError, or what load_image raises, when it cannot be had."""
-        with self._lock:
-            if sha256 in self._images:
-                self._images.move_to_end(sha256)
-                return self._images[sha256]
-        image = open_image(load_image(sha256))
-        with self._lock:
-            self._images[sha256] = image
-            while len(self._images) > 1 and self._pixels() > CACHED_PIXELS:
-                self._images.popitem(last=False)
-        return image
-
-    def _pixels(self) -> int:
-        return sum(image.width * image.height for image in self._images.values())
 
 
 def fit_size(size: Size, max_pixels: int, factor: int = 32, min_pixels: int | None = None) -> Size:
@@ -223,13 +230,42 @@ def _multiples(size: Size, pixels: int, factor: int, rounding: Callable[[float],
 
 def fit(image: Image.Image, max_pixels: int, factor: int = 32, min_pixels: int | None = None) -> Image.Image:
     """The image resized to fit_size()."""
-    fitted = fit_size(Size(*image.size), max_pixels, factor, min_pixels)
-    return image.resize((fitted.width, fitted.height), RESAMPLE, reducing_gap=None)
+    return resized(image, fit_size(Size(*image.size), max_pixels, factor, min_pixels))
+
+
+def resized(image: Image.Image, size: Size, box: Box | None = None) -> Image.Image:
+    """The pixels of `box`, default all, at `size`. Of pixels that the box cuts through a part counts.
+
+    No pixel outside is read. Raises ImageError for a box that is empty or not inside the image.
+    """
+    box = box or Box(0, 0, *image.size)
+    if not box.area > 0 or box != box.clamped(*image.size):
+        raise ImageError(f"box {box.as_list()} is not inside an image of {image.width} x {image.height} pixels")
+    x1, y1 = math.floor(box.x1), math.floor(box.y1)
+    outer = (x1, y1, math.ceil(box.x2), math.ceil(box.y2))
+    part = image if outer == (0, 0, *image.size) else image.crop(outer)
+    inner = box.shifted(-x1, -y1)
+    return part.resize(
+        (size.width, size.height),
+        ENLARGE if size.pixels > box.area else REDUCE,
+        box=(inner.x1, inner.y1, inner.x2, inner.y2),
+        reducing_gap=None,
+    )
+
+
+def view_size(size: Size, max_pixels: int, factor: int = 32) -> Size:
+    """Size at which an original of `size` is shown whole: its own within the budget, else that of fit_size().
+
+    So is one with a side under `factor`, of which some processors make nothing. Raises ImageError and UsageError as
+    fit_size() does.
+    """
+    fitted = fit_size(size, max_pixels, factor)
+    return size if size.pixels <= max_pixels and min(size.width, size.height) >= factor else fitted
 
 
 def scale_of(size: Size, max_pixels: int, factor: int = 32) -> float:
     """View pixels per original pixel (a length) of an image of `size` at that budget."""
-    return math.sqrt(fit_size(size, max_pixels, factor).pixels / size.pixels)
+    return math.sqrt(view_size(size, max_pixels, factor).pixels / size.pixels)
 
 
 def snap(box: Box, size: Size, min_side: float = 1) -> Box:
@@ -270,16 +306,19 @@ def _inside(start: int, length: int, wanted: int, limit: int) -> tuple[int, int]
     return start, start + wanted
 
 
-def cut(image: Image.Image, box: Box, max_pixels: int, factor: int = 32) -> Image.Image:
-    """The pixels of `box` (snapped), enlarged or reduced to fill a budget of max_pixels."""
+def cut(image: Image.Image, box: Box, max_pixels: int, factor: int = 32, min_pixels: int | None = None) -> Image.Image:
+    """The pixels of `box` (snapped) at cut_size()."""
     box = snap(box, Size(*image.size))
-    crop = image.crop((int(box.x1), int(box.y1), int(box.x2), int(box.y2)))
-    return fit(crop, max_pixels, factor, min_pixels=max_pixels)
+    return resized(image, cut_size(box, max_pixels, factor, min_pixels), box)
 
 
-def cut_size(box: Box, max_pixels: int, factor: int = 32) -> Size:
-    """Size of what cut() makes of a snapped box."""
-    return fit_size(Size(int(box.width), int(box.height)), max_pixels, factor, min_pixels=max_pixels)
+def cut_size(box: Box, max_pixels: int, factor: int = 32, min_pixels: int | None = None) -> Size:
+    """Size of the crop of a snapped box: enlarged to at least min_pixels and reduced to at most max_pixels.
+
+    Without min_pixels it fills max_pixels. Otherwise as fit_size().
+    """
+    least = max_pixels if min_pixels is None else min_pixels
+    return fit_size(Size(int(box.width), int(box.height)), max_pixels, factor, least)
 
 
 def turned(image: Image.Image, degrees: int) -> Image.Image:
@@ -304,19 +343,6 @@ def elsewhere(box: Box, size: Size, avoid: Sequence[Box], seed: str) -> Box:
         if not shared:
             break
     return best
-
-
-def cut_lowres(view: Image.Image, size: Size, box: Box, max_pixels: int, factor: int = 32) -> Image.Image:
-    """What cut() shows, drawn from `view` only: the same size, without a new pixel.
-
-    view: the whole original as fitted. size: of the original. box: pixels of the original.
-    """
-    box = snap(box, size)
-    fitted = cut_size(box, max_pixels, factor)
-    part = box.scaled(view.width / size.width, view.height / size.height).clamped(view.width, view.height)
-    return view.resize(
-        (fitted.width, fitted.height), RESAMPLE, box=(part.x1, part.y1, part.x2, part.y2), reducing_gap=None
-    )
 
 
 def region_box(evidence: Sequence[Box], size: Size, grow: float = 1.5, min_side: int = 32) -> Box:
@@ -347,11 +373,11 @@ def overlay(image: Image.Image, box: Box, grow: float = 1.05) -> Image.Image:
     return drawn
 
 
-def encode(image: Image.Image, media_type: str = "image/jpeg") -> bytes:
-    """Encoded bytes: JPEG at quality 95 without chroma subsampling, or PNG. Raises UsageError for another type."""
+def encode(image: Image.Image, media_type: str = "image/jpeg", quality: int = 95) -> bytes:
+    """Encoded bytes: JPEG of that quality without chroma subsampling, or PNG. Raises UsageError for another type."""
     buffer = io.BytesIO()
     if media_type == "image/jpeg":
-        image.save(buffer, "JPEG", quality=95, subsampling=0)
+        image.save(buffer, "JPEG", quality=quality, subsampling=0)
     elif media_type == "image/png":
         image.save(buffer, "PNG")
     else:

@@ -63,6 +63,20 @@ class ImageInfo:
         return Size(self.width, self.height)
 
 
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """How a stored image is shown, all of it or a part.
+
+    source: its sha256. box: the part, pixels of the source. size: what the part is resized to, before it is turned
+    clockwise by `turn` degrees (0, 90, 180 or 270).
+    """
+
+    source: str
+    box: Box
+    size: Size
+    turn: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One question about one image.
@@ -307,14 +321,15 @@ class Grade:
 class RunSpec:
     """All that can change an answer. Its hash is the run's identity; circumstances belong to the invocation.
 
-    view_pixels, crop_pixels: budgets in pixels of the full image and of a crop; factor: sides are its multiples.
-    weights, dtype: sha256 and number format of an in-process model's weights, else None. prompts: sha256 of the
-    templates used; suffix: whether the answer-form sentence is added. attempts: answers a sample. tools: offered to an
-    agent; padding: share of a box's sides added on each side; renders_tools: whether the model's chat template shows
-    tools; dialect: how it is told to write calls. wire: to the endpoint. match: run whose unique image tokens
-    `direct-matched` gets. resize, min_pixels, max_pixels, tile, max_side: with factor the resize.Rule of the model's
-    processor, where boxes are counted in pixels of its image. max_images: images that one request may hold, where an
-    agent could come to have more.
+    view_pixels: budget in pixels of the full image. min_crop_pixels, crop_pixels: a crop of fewer pixels is enlarged to
+    the one, of more reduced to the other. factor: sides of what is resized are its multiples. weights, dtype: sha256
+    and number format of an in-process model's weights, else None. prompts: sha256 of the templates used; suffix:
+    whether the answer-form sentence is added. attempts: answers a sample. tools: offered to an agent; padding: share of
+    a box's sides added on each side; renders_tools: whether the model's chat template shows tools; dialect: how it is
+    told to write calls. wire: to the endpoint. match: run whose unique image tokens `direct-matched` gets. resize,
+    min_pixels, max_pixels, tile, max_side: with factor the resize.Rule of the model's processor, where boxes are
+    counted in pixels of its image. max_images: images that one request may hold, where an agent could come to have
+    more.
     """
 
     benchmark: str
@@ -326,6 +341,7 @@ class RunSpec:
     prompts: str = ""
     sampling: Sampling = Sampling()
     view_pixels: int = 65_536
+    min_crop_pixels: int = 16_384
     crop_pixels: int = 16_384
     factor: int = 32
     max_zooms: int = 3
@@ -357,7 +373,8 @@ class RunSpec:
 class Invocation:
     """One time that a command worked on a run. Timings never pool across invocations of unlike circumstances.
 
-    seconds: how long it worked; None until it ended.
+    seconds: how long it worked; images: renditions drawn and found, originals decoded and decoded again. None until it
+    ended.
     """
 
     id: str
@@ -365,6 +382,7 @@ class Invocation:
     started: str
     circumstances: Mapping[str, Any]
     seconds: float | None = None
+    images: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

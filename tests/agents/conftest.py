@@ -10,11 +10,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from tests.memory import MemoryImages
 from zoomgap import imaging
 from zoomgap.agents import Context, Settings
 from zoomgap.geometry import Box, Size
 from zoomgap.models.base import VisionModel
-from zoomgap.records import ImageInfo, Sample
+from zoomgap.records import Sample
+from zoomgap.renditions import Renditions
 
 WIDTH, HEIGHT = 800, 600
 
@@ -24,16 +26,15 @@ class World:
     """images: what was stored, by hash."""
 
     sample: Sample
-    images: dict[str, bytes] = field(default_factory=dict)
+    kept: MemoryImages = field(default_factory=MemoryImages)
 
-    def save(self, data: bytes, media_type: str, size: Size) -> ImageInfo:
-        sha256 = imaging.sha256(data)
-        self.images[sha256] = data
-        return ImageInfo(sha256, media_type, size.width, size.height, len(data))
+    @property
+    def images(self) -> dict[str, bytes]:
+        return self.kept.data
 
     def context(self, model: VisionModel, **settings: Any) -> Context:
         given = {"suffix": False, **settings}
-        return Context(model, self.images.__getitem__, self.save, Settings(**given))
+        return Context(model, Renditions(self.kept), Settings(**given))
 
     def pixels(self, sha256: str) -> np.ndarray:
         return np.asarray(imaging.open_image(self.images[sha256]), float)
@@ -53,7 +54,9 @@ def world() -> World:
         evidence=(Box(400, 300, 440, 340),), evidence_kind="tight", cluster="s1",
     )  # fmt: skip
     made = World(sample)
-    info = made.save(imaging.encode(checkerboard(WIDTH, HEIGHT), "image/png"), "image/png", Size(WIDTH, HEIGHT))
+    info = made.kept.add_image(
+        imaging.encode(checkerboard(WIDTH, HEIGHT), "image/png"), "image/png", Size(WIDTH, HEIGHT)
+    )
     made.sample = Sample(**{name: getattr(sample, name) for name in sample.__slots__} | {"image": info.sha256})
     return made
 

@@ -140,8 +140,8 @@ async def test_text_that_utf8_cannot_hold_is_mended(world):
 def test_settings_are_those_of_the_run():
     spec = RunSpec(
         benchmark="b", benchmark_sha256="0", arm="agent", model="m", sampling=Sampling(max_tokens=9), view_pixels=4096,
-        crop_pixels=1024, factor=28, max_zooms=1, image_return="tool", convention="absolute", suffix=False,
-        max_images=7, resize="claude", max_pixels=1568 * 784, max_side=1568,
+        min_crop_pixels=900, crop_pixels=1024, factor=28, max_zooms=1, image_return="tool", convention="absolute",
+        suffix=False, max_images=7, resize="claude", max_pixels=1568 * 784, max_side=1568,
     )  # fmt: skip
     settings = Settings.of(spec)
     shared = [name for name in Settings.__slots__ if name not in ("rule", "logprobs")]

@@ -103,13 +103,13 @@ SIZES = st.sampled_from(
 ) | st.builds(Size, st.integers(2, 9000), st.integers(2, 9000)).filter(
     lambda size: max(size.width, size.height) <= 200 * min(size.width, size.height)
 )  # fmt: skip
-BUDGETS = [(f.view_pixels, f.crop_pixels, f.factor) for f in (*FAMILIES, UNKNOWN)] + [(65_536, 16_384, 32)]
+BUDGETS = [(f.view_pixels, f.crops, f.factor) for f in (*FAMILIES, UNKNOWN)]
 
 
 @st.composite
 def chains(draw) -> Chain:
     """Up to three pictures after the whole: of the latest or of an earlier one, cut or turned."""
-    size, (view, crop, factor) = draw(SIZES), draw(st.sampled_from(BUDGETS))
+    size, (view, crops, factor) = draw(SIZES), draw(st.sampled_from(BUDGETS))
     convention = draw(st.sampled_from(CONVENTIONS))
     family = draw(st.none() | st.sampled_from(FAMILIES))
 
@@ -132,7 +132,7 @@ def chains(draw) -> Chain:
             if refused(written, target, convention):
                 continue
             box, turn = tools.place(written, frame, size, convention, shown.received), frame.turn
-        upright = whole if box == pictures[0][0].box else imaging.cut_size(box, crop, factor)
+        upright = whole if box == pictures[0][0].box else imaging.cut_size(box, crops.most, factor, crops.least)
         sent = Size(upright.height, upright.width) if turn % 180 else upright
         pictures.append(seen(len(pictures), sent, box, turn))
     return Chain(size, *(tuple(column) for column in zip(*pictures, strict=True)), convention)
@@ -325,7 +325,7 @@ def walker(way: Sequence[Ask], convention: Convention):
 
 def paint(world, picture: PIL.Image.Image) -> None:
     """Make the world's sample one about `picture`."""
-    info = world.save(imaging.encode(picture, "image/png"), "image/png", Size(*picture.size))
+    info = world.kept.add_image(imaging.encode(picture, "image/png"), "image/png", Size(*picture.size))
     fields = {name: getattr(world.sample, name) for name in Sample.__slots__}
     world.sample = Sample(**{**fields, "image": info.sha256, "width": info.width, "height": info.height})
 

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
+from zoomgap import imaging
 from zoomgap.agents import Limits, Progress, RunSummary, run_arm
 from zoomgap.errors import ModelError, RefusedError, TooLongError, UsageError
+from zoomgap.geometry import Size
 from zoomgap.models.prices import Price
 from zoomgap.models.scripted import ScriptedModel
-from zoomgap.records import Reply, Request, RunSpec, Sample, Sampling, Usage
+from zoomgap.records import Image, Reply, Request, RunSpec, Sample, Sampling, Usage
 from zoomgap.storage import Store
 
 from ..samples import make_samples
@@ -86,6 +89,51 @@ async def test_the_circumstances_of_each_invocation_are_stored(store):
     assert facts["packages"]["torch"]
     assert facts["cores"] == os.cpu_count()
     assert all(store.trajectory(id).invocation == invocation.id for id in store.trajectory_ids(summary.run))
+
+
+def make_large(store: Store) -> list[Sample]:
+    """Four samples on two images that are over the view's budget."""
+    infos = [
+        store.add_image(imaging.encode(PIL.Image.new("RGB", (400, 300), shade)), "image/jpeg", Size(400, 300))
+        for shade in ("white", "black")
+    ]
+    samples = [
+        replace(sample, image=infos[k % 2].sha256, width=400, height=300)
+        for k, sample in enumerate(make_samples(store, 4, name="small"))
+    ]
+    store.add_benchmark("b", "0" * 64, {}, [replace(sample, benchmark="b") for sample in samples])
+    return [replace(sample, benchmark="b") for sample in samples]
+
+
+async def test_what_is_drawn_and_decoded_is_counted_and_found_by_the_next_run(store):
+    samples = make_large(store)
+    counts = []
+    for seed in (0, 1):
+        spec = replace(spec_of("agent"), sampling=Sampling(seed=seed))
+        summary = await run_arm(spec, samples, store, ScriptedModel(zoom_then_answer), concurrency=2)
+        (invocation,) = store.invocations(summary.run)
+        assert invocation.images == summary.images._asdict()
+        counts.append(summary.images)
+    first, second = counts
+    assert (first.drawn, first.decoded, first.decoded_again) == (4, 2, 0)
+    assert (second.drawn, second.found, second.decoded) == (0, 8, 0)
+
+
+async def test_one_at_a_time_each_image_is_seen_for_the_first_time(store):
+    samples = make_large(store)
+    for seed in (0, 1):
+        spec = replace(spec_of("agent"), sampling=Sampling(seed=seed))
+        summary = await run_arm(spec, samples, store, ScriptedModel(zoom_then_answer), concurrency=1)
+        assert summary.images == (8, 0, 4, 0)
+
+
+async def test_an_image_within_the_budget_is_sent_as_it_is_stored(store):
+    samples = make_samples(store, 3)
+    model = ScriptedModel(zoom_then_answer)
+    summary = await run_arm(spec_of("agent"), samples, store, model, concurrency=2)
+    first = model.history[0].messages[0].content[0]
+    assert first == Image(samples[0].image, 64, 64)
+    assert (summary.images.drawn, summary.images.decoded) == (1, 1)  # the crop
 
 
 async def test_every_request_can_be_rebuilt_from_the_store(store):

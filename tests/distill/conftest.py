@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from PIL import Image as PILImage
 from PIL import ImageColor
 
+from tests.memory import MemoryImages
 from zoomgap import imaging
 from zoomgap.distill.regions import Traced
 from zoomgap.geometry import Box, Size
-from zoomgap.records import Image, ImageInfo, Item, Request, Sample, Step, Trajectory
+from zoomgap.records import Image, Item, Request, Sample, Step, Trajectory
 
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange")
 SIZE = Size(320, 256)
@@ -20,23 +21,8 @@ SEED = 4_000_000
 
 
 @dataclass
-class Pictures:
-    """Images by hash, in memory."""
-
-    data: dict[str, bytes] = field(default_factory=dict)
-
-    def load(self, sha256: str) -> bytes:
-        return self.data[sha256]
-
-    def save(self, data: bytes, media_type: str, size: Size) -> ImageInfo:
-        name = imaging.sha256(data)
-        self.data[name] = data
-        return ImageInfo(name, media_type, size.width, size.height, len(data))
-
-
-@dataclass
 class World:
-    pictures: Pictures
+    pictures: MemoryImages
     samples: dict[str, Sample]
     traced: list[Traced]
 
@@ -52,7 +38,7 @@ class World:
     def shown(self, request: Request) -> PILImage.Image:
         """The one image of a request, checked against the size that it names."""
         (part,) = [part for message in request.messages for part in message.content if isinstance(part, Image)]
-        image = imaging.open_image(self.pictures.load(part.sha256))
+        image = imaging.open_image(self.pictures.load_image(part.sha256))
         assert image.size == (part.width, part.height)
         return image
 
@@ -80,13 +66,13 @@ def trajectory(sample: str, boxes: list[Box], stop_reason: str = "answered") -> 
 
 @pytest.fixture
 def world() -> World:
-    pictures = Pictures()
+    pictures = MemoryImages()
     samples: dict[str, Sample] = {}
     traced = []
     for k, color in enumerate(COLORS):
         image = PILImage.new("RGB", (SIZE.width, SIZE.height), (200, 200, 200))
         image.paste(color, tuple(int(v) for v in block_of(k).as_list()))
-        info = pictures.save(imaging.encode(image, "image/png"), "image/png", SIZE)
+        info = pictures.add_image(imaging.encode(image, "image/png"), "image/png", SIZE)
         choice = k % 2 == 0
         sample = Sample(
             id=f"micro-{SEED + k}", benchmark=f"micro-{SEED}-6", image=info.sha256, width=SIZE.width,

@@ -9,6 +9,7 @@ from zoomgap.distill.consensus import ConsensusConfig, VoteConfig
 from zoomgap.distill.questions import QuestionConfig
 from zoomgap.errors import ModelError, UsageError
 from zoomgap.models.scripted import ScriptedModel
+from zoomgap.renditions import Renditions
 
 CONFIG = BuildConfig(
     name="d", labels=("agent", "self", "random-crop", "gold"), use_gold=True,
@@ -20,7 +21,7 @@ NAMED = replace(CONFIG, questions=QuestionConfig(local=False))
 def run(world, config=CONFIG, **named):
     named.setdefault("teacher", ScriptedModel(lambda r: guess(world, r), name="teacher"))
     named.setdefault("base", ScriptedModel(lambda r: "green", name="base"))
-    return build(world.traced, config, load_image=world.pictures.load, save_image=world.pictures.save, **named)
+    return build(world.traced, config, renditions=Renditions(world.pictures), **named)
 
 
 def guess(world, request) -> str:

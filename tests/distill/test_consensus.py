@@ -24,6 +24,7 @@ from zoomgap.errors import ModelError, UsageError
 from zoomgap.geometry import Box
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import Question, Text, Vote
+from zoomgap.renditions import Renditions
 
 CONFIG = VoteConfig(votes=3)
 
@@ -32,7 +33,7 @@ CONFIG = VoteConfig(votes=3)
 def asked(world):
     """Questions, half of them local, and what voters are shown."""
     regions = propose(world.traced).kept
-    material = Material({r.id: r for r in regions}, world.samples, world.pictures.load, world.pictures.save)
+    material = Material({r.id: r for r in regions}, world.samples, Renditions(world.pictures))
     questions = ask(regions, world.samples, QuestionConfig(local=False))
     return [replace(q, local=k % 2 == 1) for k, q in enumerate(questions)], material
 
@@ -152,7 +153,7 @@ async def test_requests_in_flight_stay_within_the_limit(world, asked):
 
             nonlocal flying, most
             flying, most = flying + 1, max(most, flying + 1)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.05)
             flying -= 1
             return await super().reply(request)
 

@@ -30,7 +30,7 @@ def processor(request):
 
 @pytest.fixture
 def encoder(processor, world):
-    return Encoder(processor, world.pictures.load, 16_384)
+    return Encoder(processor, world.pictures.load_image, 16_384)
 
 
 def test_sizes_are_those_of_the_views(items, encoder):
@@ -42,7 +42,7 @@ def test_sizes_are_those_of_the_views(items, encoder):
 def test_fitted_images_are_kept_without_the_box_until_the_room_is_full(items, processor, world, monkeypatch):
     loaded = []
     monkeypatch.setattr(encoding, "CACHED_VIEW_PIXELS", 2 * 128 * 96)
-    encoder = Encoder(processor, lambda sha256: loaded.append(sha256) or world.pictures.load(sha256), 16_384)
+    encoder = Encoder(processor, lambda sha256: loaded.append(sha256) or world.pictures.load_image(sha256), 16_384)
     first = [encoder.view(item).tobytes() for item in items[:4]]
     assert [encoder.view(item).tobytes() for item in items[:4]] == first
     images = [item.image for item in items[:4]]
@@ -91,11 +91,11 @@ def test_prompt_is_what_the_model_is_asked_when_it_answers(items, encoder):
 
 
 def test_images_are_fitted_and_the_overlay_is_drawn(items, encoder, world):
-    whole = imaging.open_image(world.pictures.load(items[0].image))
+    whole = imaging.open_image(world.pictures.load_image(items[0].image))
     plain = imaging.fit(whole, 16_384)
     assert (
         encoder.view(items[1]).tobytes()
-        == imaging.fit(imaging.open_image(world.pictures.load(items[1].image)), 16_384).tobytes()
+        == imaging.fit(imaging.open_image(world.pictures.load_image(items[1].image)), 16_384).tobytes()
     )
     box = items[0].overlay.scaled(plain.width / whole.width, plain.height / whole.height)
     assert encoder.view(items[0]).tobytes() == imaging.overlay(plain, box).tobytes()
@@ -114,7 +114,7 @@ def test_a_shifted_view_is_moved_and_repeats_its_edge():
 def test_collating_changes_no_logits(items, world, tiny_checkpoint):
     model, processor = load_checkpoint(tiny_checkpoint)
     model.float()
-    encoder = Encoder(processor, world.pictures.load, 16_384)
+    encoder = Encoder(processor, world.pictures.load_image, 16_384)
     examples = [encoder.encode(item) for item in items[:3]]
     batch = collate(examples, encoder.processor.tokenizer.pad_token_id)
     with torch.no_grad():

@@ -42,7 +42,7 @@ def test_losses_and_gradients_are_those_of_single_conversations(asked, micro, wo
     assert len(views) == 4
     figures = []
     for kind in (RowEncoder, Encoder):
-        encoder = kind(processor, world.pictures.load, 16_384)
+        encoder = kind(processor, world.pictures.load_image, 16_384)
         model.zero_grad()
         losses = encoder.loss(model, encoder.batch(views))
         losses.answers.backward()
@@ -57,7 +57,7 @@ def test_losses_and_gradients_are_those_of_single_conversations(asked, micro, wo
 
 def test_exact_answers_are_counted_by_item(asked, micro, world):
     model, processor = copy.deepcopy(micro[0]), micro[1]
-    encoder = RowEncoder(processor, world.pictures.load, 16_384)
+    encoder = RowEncoder(processor, world.pictures.load_image, 16_384)
     batch = encoder.batch(views_of(asked))
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     for _ in range(60):
@@ -67,7 +67,7 @@ def test_exact_answers_are_counted_by_item(asked, micro, world):
         optimizer.zero_grad()
         loss.answers.backward()
         optimizer.step()
-    plain = Encoder(processor, world.pictures.load, 16_384)
+    plain = Encoder(processor, world.pictures.load_image, 16_384)
     with torch.no_grad():
         found = encoder.loss(model, batch).exact
         alone = [bool(answer_loss(model, plain.batch(views_of([item]))).exact) for item in asked]
@@ -86,7 +86,7 @@ def test_deepstack_features_reach_their_layers(asked, world):
     model = Qwen3VLForConditionalGeneration(config).eval()
     losses = []
     for kind in (RowEncoder, Encoder):
-        encoder = kind(processor, world.pictures.load, 16_384)
+        encoder = kind(processor, world.pictures.load_image, 16_384)
         with torch.no_grad():
             losses.append(float(encoder.loss(model, encoder.batch(views_of(asked))).answers))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -94,7 +94,7 @@ def test_deepstack_features_reach_their_layers(asked, world):
 
 def test_a_model_in_training_is_told_to_look_where_the_agent_looked(asked, micro, world):
     model, processor = micro
-    encoder = RowEncoder(processor, world.pictures.load, 16_384)
+    encoder = RowEncoder(processor, world.pictures.load_image, 16_384)
     views = views_of(replace(item, question=item.id) for item in asked)
     encoder.places = {item.id: Box(60, 50, 100, 90) for item in asked[:6]}
     batch = encoder.batch(views)
@@ -121,7 +121,7 @@ def test_a_model_in_training_is_told_to_look_where_the_agent_looked(asked, micro
 
 
 def test_templates_that_rows_cannot_follow_are_refused(asked, micro, world):
-    encoder = RowEncoder(micro[1], world.pictures.load, 16_384)
+    encoder = RowEncoder(micro[1], world.pictures.load_image, 16_384)
     with pytest.raises(UsageError, match="2 image marks"):
         encoder.batch(views_of([replace(asked[0], text="What does <|image_pad|> mean?")]))
     plain = RowEncoder.texts
@@ -141,7 +141,7 @@ def test_a_row_has_the_tokens_of_the_conversation_alone(asked, micro, world, sys
     processor = copy.deepcopy(micro[1])
     if system:
         processor.chat_template = "<|im_start|>system\nLook well.<|im_end|>\n" + processor.chat_template
-    encoder = RowEncoder(processor, world.pictures.load, 16_384, suffix=suffix)
+    encoder = RowEncoder(processor, world.pictures.load_image, 16_384, suffix=suffix)
     for item in asked:
         packed = encoder.batch(views_of([item])).packed
         prompt, answer = encoder.texts(item)
@@ -152,7 +152,7 @@ def test_a_row_has_the_tokens_of_the_conversation_alone(asked, micro, world, sys
 @pytest.mark.parametrize(("shift", "row", "column"), [((0, 0), 1, 1), ((20, 0), 1, 0), ((0, 20), 0, 1)])
 def test_cells_follow_a_shifted_view(asked, micro, world, shift, row, column):
     model, processor = micro
-    encoder = RowEncoder(processor, world.pictures.load, 16_384)
+    encoder = RowEncoder(processor, world.pictures.load_image, 16_384)
     view = views_of(asked)[0]._replace(items=(asked[0],), shift=shift)
     shown, size = encoder.fitted(view.image)
     sx, sy = size.width / shown.width, size.height / shown.height
@@ -170,7 +170,7 @@ def test_cells_of_a_place_hold_it():
 
 
 def test_other_architectures_get_one_conversation_an_item(micro, world, tiny_checkpoint):
-    arguments = (world.pictures.load, 16_384, 32, False)
+    arguments = (world.pictures.load_image, 16_384, 32, False)
     assert type(encoder_for(*micro, *arguments)) is RowEncoder
     model, processor = load_checkpoint(tiny_checkpoint)
     assert type(encoder_for(model, processor, *arguments)) is RowEncoder

@@ -42,7 +42,7 @@ def interrupt_at(step: int):
 def test_answer_loss_is_the_models_own_loss(items, world, tiny_checkpoint):
     model, processor = load_checkpoint(tiny_checkpoint)
     model.float()
-    batch = Encoder(processor, world.pictures.load, 16_384).batch(views_of(items))
+    batch = Encoder(processor, world.pictures.load_image, 16_384).batch(views_of(items))
     with torch.no_grad():
         loss, exact, _ = answer_loss(model, batch)
         out = model(**batch.inputs, labels=batch.labels)
@@ -54,14 +54,14 @@ def test_answer_loss_is_the_models_own_loss(items, world, tiny_checkpoint):
 
 def test_a_few_items_are_learned_and_the_student_is_a_checkpoint(items, world, tiny_checkpoint, tmp_path):
     seen = []
-    result = train(CONFIG, items, world.pictures.load, tiny_checkpoint, tmp_path / "student", seen.append)
+    result = train(CONFIG, items, world.pictures.load_image, tiny_checkpoint, tmp_path / "student", seen.append)
     assert len(result.losses) == result.steps == 24
     assert sum(result.losses[-4:]) < 0.5 * sum(result.losses[:4])
     assert [p.step for p in seen] == list(range(1, 25))
     assert seen[-1].eta_s == 0
     assert all(p.steps == 24 and p.eta_s >= 0 and p.elapsed_s > 0 for p in seen)
     model, processor = load_checkpoint(tmp_path / "student")
-    batch = Encoder(processor, world.pictures.load, 16_384).batch(views_of(items))
+    batch = Encoder(processor, world.pictures.load_image, 16_384).batch(views_of(items))
     with torch.no_grad():
         loss = answer_loss(model.float(), batch).answers
     assert float(loss) < 0.6 * result.losses[0]
@@ -75,7 +75,7 @@ def test_a_few_items_are_learned_and_the_student_is_a_checkpoint(items, world, t
 
 def test_a_frozen_vision_tower_stays_and_the_rest_learns(items, world, tiny_checkpoint, tmp_path):
     config = replace(CONFIG, epochs=2, freeze_vision=True)
-    train(config, items, world.pictures.load, tiny_checkpoint, tmp_path / "student")
+    train(config, items, world.pictures.load_image, tiny_checkpoint, tmp_path / "student")
     before = load_checkpoint(tiny_checkpoint)[0].state_dict()
     after = load_checkpoint(tmp_path / "student")[0].state_dict()
     # Students are stored in bf16.
@@ -89,7 +89,7 @@ def test_a_share_of_the_base_is_averaged_into_the_student(items, world, tiny_che
     weights = {}
     for share in (0.0, 0.25, 1.0):
         config = replace(CONFIG, epochs=2, base_share=share)
-        train(config, items, world.pictures.load, tiny_checkpoint, tmp_path / str(share))
+        train(config, items, world.pictures.load_image, tiny_checkpoint, tmp_path / str(share))
         weights[share] = load_checkpoint(tmp_path / str(share))[0].float().state_dict()
     base = load_checkpoint(tiny_checkpoint)[0].float().state_dict()
     for name, before in base.items():
@@ -106,8 +106,8 @@ def test_a_model_without_a_vision_tower_cannot_have_it_frozen():
 
 def test_an_interrupted_training_goes_on_to_the_same_losses(items, world, tiny_checkpoint, tmp_path):
     config = replace(CONFIG, epochs=5, replay_share=0.25, validation_share=0.3, validate_every=3)
-    encoder = Encoder(load_checkpoint(tiny_checkpoint)[1], world.pictures.load, 16_384)
-    arguments = (config, items, world.pictures.load, tiny_checkpoint)
+    encoder = Encoder(load_checkpoint(tiny_checkpoint)[1], world.pictures.load_image, 16_384)
+    arguments = (config, items, world.pictures.load_image, tiny_checkpoint)
     whole = train(*arguments, tmp_path / "a", replay=Repeat(encoder, items))
     assert len(whole.replay_losses) == (whole.steps) // 4
     assert whole.validation
@@ -127,24 +127,24 @@ def test_an_interrupted_training_goes_on_to_the_same_losses(items, world, tiny_c
 
 def test_a_finished_training_is_not_repeated_and_no_other_takes_its_place(items, world, tiny_checkpoint, tmp_path):
     config = replace(CONFIG, max_steps=1)
-    first = train(config, items, world.pictures.load, tiny_checkpoint, tmp_path)
+    first = train(config, items, world.pictures.load_image, tiny_checkpoint, tmp_path)
     called = []
-    assert train(config, items[::-1], world.pictures.load, tiny_checkpoint, tmp_path, called.append) == first
+    assert train(config, items[::-1], world.pictures.load_image, tiny_checkpoint, tmp_path, called.append) == first
     assert called == []
     with pytest.raises(UsageError, match="another student"):
-        train(replace(config, seed=1), items, world.pictures.load, tiny_checkpoint, tmp_path)
+        train(replace(config, seed=1), items, world.pictures.load_image, tiny_checkpoint, tmp_path)
 
 
 def test_a_state_of_another_training_is_refused(items, world, tiny_checkpoint, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        train(CONFIG, items, world.pictures.load, tiny_checkpoint, tmp_path, interrupt_at(1))
+        train(CONFIG, items, world.pictures.load_image, tiny_checkpoint, tmp_path, interrupt_at(1))
     with pytest.raises(UsageError, match="another training"):
-        train(CONFIG, items[:-1], world.pictures.load, tiny_checkpoint, tmp_path)
+        train(CONFIG, items[:-1], world.pictures.load_image, tiny_checkpoint, tmp_path)
 
 
 def test_validation_is_on_held_out_images_only(items, world, tiny_checkpoint, tmp_path):
     config = replace(CONFIG, max_steps=4, validation_share=0.5, validate_every=2)
-    result = train(config, items, world.pictures.load, tiny_checkpoint, tmp_path)
+    result = train(config, items, world.pictures.load_image, tiny_checkpoint, tmp_path)
     assert [v.step for v in result.validation] == [2, 4]
     assert all(v.items == len(items) - result.items and 0 <= v.accuracy <= 1 for v in result.validation)
     assert 0 < result.items < len(items)
@@ -152,7 +152,7 @@ def test_validation_is_on_held_out_images_only(items, world, tiny_checkpoint, tm
 
 def test_time_bounds_a_training(items, world, tiny_checkpoint, tmp_path):
     config = replace(CONFIG, epochs=1000, max_minutes=0.02)
-    result = train(config, items, world.pictures.load, tiny_checkpoint, tmp_path)
+    result = train(config, items, world.pictures.load_image, tiny_checkpoint, tmp_path)
     assert 0 < result.steps < 2000
     assert result.seconds >= 1.2
 
@@ -160,20 +160,20 @@ def test_time_bounds_a_training(items, world, tiny_checkpoint, tmp_path):
 def test_what_may_not_be_trained_on_is_refused(items, world, tiny_checkpoint, tmp_path):
     test = [replace(items[0], sample="micro-9000001")]
     with pytest.raises(UsageError, match="training"):
-        train(CONFIG, test, world.pictures.load, tiny_checkpoint, tmp_path)
+        train(CONFIG, test, world.pictures.load_image, tiny_checkpoint, tmp_path)
     with pytest.raises(UsageError, match="leave none"):
-        train(CONFIG, [], world.pictures.load, tiny_checkpoint, tmp_path)
+        train(CONFIG, [], world.pictures.load_image, tiny_checkpoint, tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(items, world, tiny_checkpoint, tmp_path):
     with pytest.raises(ZoomgapError, match="learning rates"):
-        train(replace(CONFIG, lr_rest=1e30), items, world.pictures.load, tiny_checkpoint, tmp_path)
+        train(replace(CONFIG, lr_rest=1e30), items, world.pictures.load_image, tiny_checkpoint, tmp_path)
 
 
 def test_model_card_states_what_it_was_made_of(items, world, tiny_checkpoint, tmp_path):
     config = replace(CONFIG, max_steps=1)
     mixed = [*items[:-1], replace(items[-1], gold=True, labels="gold")]
-    result = train(config, mixed, world.pictures.load, tiny_checkpoint, tmp_path)
+    result = train(config, mixed, world.pictures.load_image, tiny_checkpoint, tmp_path)
     card = (tmp_path / "README.md").read_text()
     facts = (
         f"base_model: {tiny_checkpoint.name}",

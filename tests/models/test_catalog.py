@@ -63,9 +63,17 @@ def test_family_by_name(name, family):
 
 def test_budgets_are_multiples_of_the_factor():
     for family in (*FAMILIES, UNKNOWN):
-        for budget in (family.view_pixels, family.crop_pixels):
+        for budget in (family.view_pixels, *family.crops):
             assert budget % family.factor**2 == 0
-            assert family.crop_pixels < family.view_pixels
+        assert family.crops.least < family.view_pixels
+        assert family.crops.most == (128 * 128 if family.name == "micro" else family.view_pixels)
+
+
+def test_crops_follow_the_view_and_never_cross():
+    family = replace(family_named("qwen2.5-vl"), view_pixels=100_352)
+    assert family.crops == (100_352, 100_352)
+    assert replace(family, min_crop_pixels=784).crops == (784, 100_352)
+    assert replace(family, crop_pixels=200_704).crops == (200_704, 200_704)
 
 
 def test_a_family_has_one_name_a_pattern_and_a_source():
@@ -88,7 +96,9 @@ def test_the_unknown_get_what_works_for_most():
     assert (UNKNOWN.convention, UNKNOWN.image_return, UNKNOWN.renders_tools) == ("relative_1000", "user", False)
 
 
-@pytest.mark.parametrize("changes", [{"view_pixels": 100}, {"crop_pixels": 783}, {"max_images": 0}, {"factor": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"view_pixels": 100}, {"crop_pixels": 783}, {"min_crop_pixels": 783}, {"max_images": 0}, {"factor": 0}]
+)
 def test_numbers_that_cannot_work_are_refused(changes):
     (name,) = changes
     with pytest.raises(ValueError, match=name):
@@ -110,7 +120,7 @@ def test_micro_agrees_with_its_checkpoint():
 def test_micro_is_as_it_was_trained():
     family = family_of("micro")
     assert (family.convention, family.factor, family.suffix) == ("relative_1000", 32, False)
-    assert (family.view_pixels, family.crop_pixels) == (65_536, 16_384)
+    assert (family.view_pixels, *family.crops) == (65_536, 16_384, 16_384)
 
 
 @pytest.mark.parametrize(

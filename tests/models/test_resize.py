@@ -62,10 +62,20 @@ def test_what_is_sent_within_the_default_budgets_is_not_resized_again(family, si
     """Where boxes are counted in pixels, those of our own view are those of the model."""
     assume(max(size.width, size.height) <= 1.2 * min(size.width, size.height) or family.resize != "claude")
     assume(max(size.width, size.height) <= 20 * min(size.width, size.height))
-    for budget in (family.view_pixels, family.crop_pixels):
+    for budget in (family.view_pixels, *family.crops):
         view = imaging.fit_size(size, budget, family.factor)
         assume(view.pixels >= family.min_pixels)
         assert processed_size(family, view) == view
+
+
+@given(st.builds(Size, st.integers(32, 600), st.integers(32, 600)))
+def test_micro_sees_an_image_within_its_budget_at_the_size_that_it_was_trained_on(size):
+    """Such an image is sent as it is, and its processor fits it as training did."""
+    micro = BY_NAME["micro"]
+    shown = imaging.view_size(size, micro.view_pixels, micro.factor)
+    seen = processed_size(micro, shown)
+    assume(seen.pixels <= micro.view_pixels)  # fit_size alone rounds down where the nearest multiples are too many
+    assert seen == imaging.fit_size(size, micro.view_pixels, micro.factor)
 
 
 @settings(deadline=None)

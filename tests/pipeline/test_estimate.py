@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from zoomgap import pipeline
+from zoomgap import imaging, pipeline
+from zoomgap.geometry import Box, Size
 from zoomgap.models.prices import Price
 from zoomgap.pipeline.estimate import estimate, first_prompt
 from zoomgap.records import ARMS, RunSpec, Sample, Sampling
@@ -10,7 +11,7 @@ from zoomgap.storage import Store
 
 SAMPLE = Sample(
     id="s", benchmark="b", image="0", width=2000, height=1500, question="What letter is on the red star?", answer="B",
-    answer_kind="text", dimension="ocr", cluster="s",
+    answer_kind="text", dimension="ocr", cluster="s", evidence=(Box(900, 600, 1300, 900),),
 )  # fmt: skip
 
 
@@ -40,6 +41,18 @@ def test_every_arm_can_be_estimated(arm):
 def test_more_pixels_are_more_tokens():
     one, matched = (first_prompt(spec("direct-matched"), SAMPLE, budgets) for budgets in ({}, {"s": 4 * 65_536}))
     assert matched > 2 * one
+
+
+def test_crops_count_as_large_as_they_are_shown():
+    bounds = {"min_crop_pixels": 128 * 128, "crop_pixels": 1024 * 1024, "factor": 32}
+    text = first_prompt(spec("region", **bounds), SAMPLE, {}) - 608 * 448 // 1024  # 600 x 450 px: grown by half
+    assert 0 < text < 60
+    assert first_prompt(spec("region-lowres", **bounds), SAMPLE, {}) == text + 608 * 448 // 1024
+    view = imaging.view_size(Size(2000, 1500), 65_536).pixels // 1024
+    assert first_prompt(spec("oracle", **bounds), SAMPLE, {}) == text + view + 608 * 448 // 1024
+    assert first_prompt(spec("tiles", **bounds), SAMPLE, {}) == text + view + 4 * (992 * 736 // 1024)
+    small = {**bounds, "crop_pixels": 128 * 128}
+    assert first_prompt(spec("region", **small), SAMPLE, {}) == text + 160 * 96 // 1024
 
 
 def test_what_is_stored_need_not_be_paid_again(tmp_path):

@@ -182,7 +182,8 @@ def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
     id = shelf.store.add_trajectory(shelf.trajectory(), shelf.grade())
     connection = shelf.store.database.conn
     connection.execute("DROP VIEW v_steps")
-    connection.execute("DROP TABLE image_hashes")
+    for table in ("image_hashes", "renditions"):
+        connection.execute(f"DROP TABLE {table}")
     for table, column in ADDED:
         connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     connection.execute(next(view for view in VIEWS_1 if view.startswith("CREATE VIEW v_steps ")))
@@ -194,6 +195,21 @@ def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
         assert store.samples("tiny")[0] == shelf.sample(0, shelf.original)
         assert store.verify() == []
         assert [row["call"] for row in store.database["v_steps"].rows] == [0, 0]
+
+
+def test_crops_of_older_runs_filled_their_budget(shelf) -> None:
+    path = shelf.store.path
+    run = shelf.start(crop_pixels=4096, min_crop_pixels=4096)
+    connection = shelf.store.database.conn
+    connection.execute("DROP TABLE renditions")
+    connection.execute("ALTER TABLE runs DROP COLUMN min_crop_pixels")
+    connection.execute("ALTER TABLE invocations DROP COLUMN images")
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'm006_renditions'")
+    shelf.store.close()
+    with Store.open(path) as store:
+        assert (store.run(run).crop_pixels, store.run(run).min_crop_pixels) == (4096, 4096)
+        assert store.run(shelf.spec.id) == shelf.spec
+        assert store.invocations(run)[0].images is None
 
 
 def test_a_migration_that_fails_changes_nothing(

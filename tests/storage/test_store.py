@@ -13,9 +13,9 @@ import pytest
 
 from zoomgap import imaging
 from zoomgap.errors import ImageError, StoreError, UsageError
-from zoomgap.geometry import Size
+from zoomgap.geometry import Box, Size
 from zoomgap.grading import GRADER
-from zoomgap.records import Invocation, Sampling
+from zoomgap.records import Invocation, Rendition, Sampling
 from zoomgap.storage import Store
 
 
@@ -35,6 +35,67 @@ def test_image(shelf) -> None:
     assert (thumbnail.format, thumbnail.size) == ("JPEG", (96, 30))
     row = one_row(store, f"SELECT path FROM images WHERE sha256 = '{info.sha256}'")
     assert (store.path.parent / row["path"]).read_bytes() == data
+
+
+def test_a_rendition_is_found_by_a_store_opened_later(shelf) -> None:
+    store, picture = shelf.store, shelf.picture("teal", 64, 32)
+    rendition = Rendition(shelf.original.sha256, Box(10, 20, 110, 70), Size(64, 32))
+    assert store.rendition(rendition) is None
+    info = store.add_image(picture, "image/png", Size(64, 32), rendition)
+    assert store.rendition(rendition) == info
+    assert store.rendition(replace(rendition, box=Box(10.0, 20.0, 110.0, 70.0))) == info
+    others = (
+        replace(rendition, source=shelf.crop.sha256), replace(rendition, box=Box(10, 20, 110, 70.5)),
+        replace(rendition, size=Size(32, 64)), replace(rendition, turn=90),
+    )  # fmt: skip
+    assert [store.rendition(other) for other in others] == [None] * 4
+    with Store.open(store.path, readonly=True) as later:
+        assert later.rendition(rendition) == info
+        assert later.load_image(info.sha256) == picture
+    assert store.verify() == []
+
+
+def test_a_rendition_of_another_version_is_not_found(shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendition = Rendition(shelf.original.sha256, Box(0, 0, 10, 10), Size(64, 32))
+    shelf.store.add_image(shelf.picture("teal", 64, 32), "image/png", Size(64, 32), rendition)
+    monkeypatch.setattr(imaging, "DRAWING", imaging.DRAWING + 1)
+    assert shelf.store.rendition(rendition) is None
+
+
+def test_a_rendition_whose_file_is_lost_is_drawn_anew(shelf) -> None:
+    store, rendition = shelf.store, Rendition(shelf.original.sha256, Box(0, 0, 10, 10), Size(64, 32))
+    lost = store.add_image(shelf.picture("teal", 64, 32), "image/png", Size(64, 32), rendition)
+    store.objects.path(lost.sha256).unlink()
+    assert store.rendition(rendition) is None
+    # Another version of the encoder may give other bytes.
+    anew = store.add_image(shelf.picture("navy", 64, 32), "image/png", Size(64, 32), rendition)
+    assert store.rendition(rendition) == anew
+
+
+def test_an_image_is_its_own_rendition(shelf) -> None:
+    rendition = Rendition(shelf.original.sha256, Box(0, 0, 320, 256), Size(320, 256))
+    info = shelf.store.add_image(shelf.picture("red"), "image/png", Size(320, 256), rendition)
+    assert info == shelf.original == shelf.store.rendition(rendition)
+
+
+def test_a_rendition_needs_its_source(shelf) -> None:
+    with pytest.raises(StoreError, match="store first what the record points to"):
+        shelf.store.add_image(
+            shelf.picture("teal", 64, 32), "image/png", Size(64, 32), Rendition("e" * 64, Box(0, 0, 9, 9), Size(64, 32))
+        )
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 200), (50, 40), (3000, 20), (96, 96)])
+def test_a_picture_at_hand_gives_the_same_thumbnail(shelf, width: int, height: int) -> None:
+    image = imaging.open_image(shelf.picture("purple", width, height))
+    with_it = shelf.store.add_image(imaging.encode(image, "image/png"), "image/png", Size(width, height), None, image)
+    thumbnail = shelf.store.thumbnail(with_it.sha256)
+    shelf.store.database.conn.execute("DELETE FROM images WHERE sha256 = ?", (with_it.sha256,))
+    without = shelf.store.add_image(imaging.encode(image, "image/png"), "image/png", Size(width, height))
+    assert shelf.store.thumbnail(without.sha256) == thumbnail
+    shown = PIL.Image.open(io.BytesIO(thumbnail))
+    assert max(shown.size) == min(96, max(width, height))
+    assert image.size == (width, height)
 
 
 def test_missing_object_is_put_back(shelf) -> None:
@@ -126,8 +187,8 @@ def test_invocations(shelf) -> None:
     second = Invocation(id="again", run=shelf.spec.id, started="2026-01-02T00:00:00+00:00", circumstances={})
     shelf.store.start_invocation(second)
     shelf.store.start_invocation(second)
-    shelf.store.finish_invocation("again", 2.5)
-    assert shelf.store.invocations(shelf.spec.id) == [first, replace(second, seconds=2.5)]
+    shelf.store.finish_invocation("again", 2.5, {"drawn": 3})
+    assert shelf.store.invocations(shelf.spec.id) == [first, replace(second, seconds=2.5, images={"drawn": 3})]
     assert one_row(shelf.store, "SELECT seconds FROM invocations WHERE id = 'again'") == {"seconds": 2.5}
 
 

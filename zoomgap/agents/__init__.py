@@ -1,6 +1,6 @@
 """Ways to answer: the agent that zooms, the arms it is measured against, and the runner that stores what they do."""
 
-from zoomgap.agents.arms import CROPS, NEED_EVIDENCE, TILES, answer, check_arm, images_of
+from zoomgap.agents.arms import CROPS, NEED_EVIDENCE, answer, check_arm, images_of, tiles
 from zoomgap.agents.circumstances import new_invocation
 from zoomgap.agents.context import Context, Settings
 from zoomgap.agents.runner import Limits, Progress, RunSummary, run_arm
@@ -9,7 +9,6 @@ from zoomgap.agents.tools import NAMES as TOOLS
 __all__ = [
     "CROPS",
     "NEED_EVIDENCE",
-    "TILES",
     "TOOLS",
     "Context",
     "Limits",
@@ -21,4 +20,5 @@ __all__ = [
     "images_of",
     "new_invocation",
     "run_arm",
+    "tiles",
 ]

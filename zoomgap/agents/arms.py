@@ -15,7 +15,7 @@ from zoomgap.agents.graph import Outcome, look_and_answer
 from zoomgap.agents.sight import Crops
 from zoomgap.errors import UsageError
 from zoomgap.geometry import Box, Size
-from zoomgap.records import ARMS, Arm, Image, Message, Request, Sample, Text, Trajectory
+from zoomgap.records import ARMS, Arm, Image, Message, Rendition, Request, Sample, Text, Trajectory
 
 NEED_EVIDENCE: tuple[Arm, ...] = ("region", "region-lowres", "oracle")
 CROPS: Mapping[Arm, Crops] = {
@@ -118,34 +118,25 @@ async def _answer_at_once(request: Request, context: Context) -> Outcome:
 
 async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:
     """What an arm of one request shows, stored."""
-    settings, size = context.settings, sample.size
     if arm == "no-image":
-        fitted = imaging.fit_size(size, settings.view_pixels, settings.factor)
-        return [await context.show(lambda: imaging.grey(fitted))]
+        return [await context.show_grey(sample)]
     if arm == "direct-matched":
-        return [await context.show_view(sample.image, context.budgets[sample.id])]
+        return [await context.show_view(sample, context.budgets[sample.id])]
     if arm == "region":
-        return [await _cut(imaging.region_box(sample.evidence, size), sample, context)]
-    view = await context.show_view(sample.image)
+        return [await context.show(_region(sample, context.settings))]
+    view = await context.show_view(sample)
     if arm == "region-lowres":
-        box = imaging.region_box(sample.evidence, size)
-        return [
-            await context.show(
-                lambda: imaging.cut_lowres(context.open(view.sha256), size, box, settings.crop_pixels, settings.factor)
-            )
-        ]
+        return [await context.show(_region(sample, context.settings, view))]
     if arm == "oracle":
-        return [view, await _cut(imaging.region_box(sample.evidence, size), sample, context)]
+        return [view, await context.show(_region(sample, context.settings))]
     if arm == "tiles":
-        return [view, *[await _cut(box, sample, context) for box in tiles(size)]]
+        return [view, *[await context.show(sight.crop(sample, box, context.settings)) for box in tiles(sample.size)]]
     return [view]
 
 
-async def _cut(box: Box, sample: Sample, context: Context) -> Image:
-    settings = context.settings
-    return await context.show(
-        lambda: imaging.cut(context.open(sample.image), box, settings.crop_pixels, settings.factor)
-    )
+def _region(sample: Sample, settings: Settings, view: Image | None = None) -> Rendition:
+    """The evidence, from the original or from the pixels of a view."""
+    return sight.crop(sample, imaging.region_box(sample.evidence, sample.size), settings, view)
 
 
 def tiles(size: Size, side: int = TILES) -> list[Box]:

@@ -8,20 +8,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
-import PIL.Image
-
 from zoomgap import imaging
 from zoomgap.agents.dialects import storable
 from zoomgap.errors import ModelError, RefusedError, TooLongError
-from zoomgap.geometry import Size
-from zoomgap.models.base import LoadImage, VisionModel
+from zoomgap.geometry import Box, Size
+from zoomgap.models.base import VisionModel
 from zoomgap.models.resize import Rule
-from zoomgap.records import Convention, Dialect, Image, ImageInfo, ImageReturn, Reply, Request, RunSpec, Sampling, Step
-
-SaveImage = Callable[[bytes, str, Size], ImageInfo]
-"""Encoded bytes, media type and size -> the stored image. Called from several threads, as LoadImage is."""
-
-MEDIA_TYPE = "image/jpeg"
+from zoomgap.records import (
+    Convention,
+    Dialect,
+    Image,
+    ImageInfo,
+    ImageReturn,
+    Rendition,
+    Reply,
+    Request,
+    RunSpec,
+    Sample,
+    Sampling,
+    Step,
+)
+from zoomgap.renditions import Renditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +39,7 @@ class Settings:
     """
 
     view_pixels: int = 65_536
+    min_crop_pixels: int = 16_384
     crop_pixels: int = 16_384
     factor: int = 32
     max_zooms: int = 3
@@ -74,10 +82,8 @@ class Context:
     """
 
     model: VisionModel
-    load_image: LoadImage
-    save_image: SaveImage
+    renditions: Renditions
     settings: Settings
-    decoded: imaging.DecodedImages = field(default_factory=imaging.DecodedImages)
     budgets: Mapping[str, int] = field(default_factory=dict)
     on_step: Callable[[Step], None] | None = None
 
@@ -92,24 +98,22 @@ class Context:
         sampling = replace(self.settings.sampling, seed=self.settings.sampling.seed + attempt)
         return replace(self, settings=replace(self.settings, sampling=sampling))
 
-    def open(self, sha256: str) -> PIL.Image.Image:
-        """A stored image, decoded. Blocks: call it in a thread."""
-        return self.decoded.get(sha256, self.load_image)
+    async def show(self, rendition: Rendition) -> Image:
+        """A rendition as a part of a message, drawn in a thread if need be."""
+        return _part(await asyncio.to_thread(self.renditions.show, rendition))
 
-    async def show(self, draw: Callable[[], PIL.Image.Image]) -> Image:
-        """Draw, encode and store an image in a thread, and name it as a part of a message."""
-
-        def stored() -> ImageInfo:
-            image = draw()
-            return self.save_image(imaging.encode(image, MEDIA_TYPE), MEDIA_TYPE, Size(*image.size))
-
-        info = await asyncio.to_thread(stored)
-        return Image(info.sha256, info.width, info.height)
-
-    async def show_view(self, original: str, budget: int | None = None) -> Image:
+    async def show_view(self, sample: Sample, budget: int | None = None) -> Image:
         """The whole original within the view budget, or within another."""
-        pixels, factor = budget or self.settings.view_pixels, self.settings.factor
-        return await self.show(lambda: imaging.fit(self.open(original), pixels, factor))
+        whole = Box(0, 0, sample.width, sample.height)
+        return await self.show(Rendition(sample.image, whole, self.view_size(sample, budget)))
+
+    async def show_grey(self, sample: Sample) -> Image:
+        """Uniform grey of the size that the view has."""
+        size = self.view_size(sample)
+        return _part(await asyncio.to_thread(lambda: self.renditions.add(imaging.grey(size))))
+
+    def view_size(self, sample: Sample, budget: int | None = None) -> Size:
+        return imaging.view_size(sample.size, budget or self.settings.view_pixels, self.settings.factor)
 
     async def ask(self, request: Request, index: int) -> Asked:
         """Send a request as step `index`. A ModelError becomes the step's error; RefusedError is raised: no other
@@ -132,6 +136,10 @@ class Context:
             finish_reason=reply.finish_reason,
         )
         return Asked(step, reply)
+
+
+def _part(info: ImageInfo) -> Image:
+    return Image(info.sha256, info.width, info.height)
 
 
 def _confidence(reply: Reply) -> float | None:

@@ -89,7 +89,7 @@ async def look_and_answer(sample: Sample, question: str, context: Context, *, cr
     kept. Raises ImageError or StoreError when the sample's image cannot be had.
     """
     settings = context.settings
-    view = await context.show_view(sample.image)
+    view = await context.show_view(sample)
     whole = sight.whole(sample, view)
     start = State(
         sample=sample, crops=crops, messages=conversation.opening(whole, view, question, settings), frames=(whole,),

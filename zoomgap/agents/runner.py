@@ -17,6 +17,7 @@ from zoomgap.errors import ModelError, UsageError
 from zoomgap.models.base import VisionModel
 from zoomgap.models.prices import Cost, cost_of
 from zoomgap.records import Grade, RunSpec, Sample, Trajectory
+from zoomgap.renditions import Counts, Renditions
 from zoomgap.storage import Store
 
 MAX_ERRORS_IN_A_ROW = 20
@@ -37,8 +38,8 @@ class Progress:
 class RunSummary:
     """Counts of answers (sample x attempt) that the command asked for, whenever they were given.
 
-    attempted = answered + unparsed + errors; correct is part of answered. seconds: of this invocation. resumed: how
-    many were there before it.
+    attempted = answered + unparsed + errors; correct is part of answered. seconds, images: of this invocation. resumed:
+    how many were there before it.
     """
 
     run: str
@@ -50,6 +51,7 @@ class RunSummary:
     correct: int
     seconds: float
     resumed: int
+    images: Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ async def run_arm(
     invocation = _Invocation(spec, run, store, model, total, pending, progress, price, limits)
     invocation.context.budgets = budgets or {}
     seconds = await invocation.work(concurrency)
-    return _summary(run, keys, store, seconds, resumed=len(keys) - len(waiting))
+    return _summary(run, keys, store, seconds, len(keys) - len(waiting), invocation.context.renditions.counts)
 
 
 class _Invocation:
@@ -132,7 +134,7 @@ class _Invocation:
         self.spec, self.run, self.store, self.model = spec, run, store, model
         self.price, self.limits, self.cost = price, limits, 0.0
         self.total, self.pending, self.progress = total, pending, progress
-        self.context = Context(model, store.objects.read, store.add_image, Settings.of(spec))
+        self.context = Context(model, Renditions(store), Settings.of(spec))
         self.started = time.perf_counter()
         self.alone = False
         self.finished = 0
@@ -157,7 +159,7 @@ class _Invocation:
         )
         for key in self.pending[:warm_up]:
             await self._answer(key, invocation.id)
-        self.alone = concurrency == 1
+        self.alone = self.context.renditions.fresh = concurrency == 1
         self._forget()
         self.store.start_invocation(invocation)
         self.started = time.perf_counter()
@@ -172,7 +174,7 @@ class _Invocation:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             seconds = time.perf_counter() - self.started
-            self.store.finish_invocation(invocation.id, seconds)
+            self.store.finish_invocation(invocation.id, seconds, self.context.renditions.counts._asdict())
         return seconds
 
     async def _worker(self, keys: Iterator[Key], invocation: str) -> None:
@@ -191,7 +193,8 @@ class _Invocation:
                     break
 
     def _forget(self) -> None:
-        """Let an in-process model forget images, so that a time is that of an image seen for the first time."""
+        """Let images be forgotten, so that a time is that of an image seen for the first time."""
+        self.context.renditions.decoded.forget()
         if forget := getattr(self.model, "forget", None):
             forget()
 
@@ -229,7 +232,7 @@ def _grade(trajectory: Trajectory, sample: Sample) -> Grade:
     return grading.grade(trajectory.text, answer=sample.answer, answer_kind=sample.answer_kind, choices=sample.choices)
 
 
-def _summary(run: str, keys: Sequence[Key], store: Store, seconds: float, resumed: int) -> RunSummary:
+def _summary(run: str, keys: Sequence[Key], store: Store, seconds: float, resumed: int, images: Counts) -> RunSummary:
     names = {key.name for key in keys}
     verdicts = Counter(result.verdict for result in store.results(run) if (result.sample.id, result.attempt) in names)
     return RunSummary(
@@ -242,4 +245,5 @@ def _summary(run: str, keys: Sequence[Key], store: Store, seconds: float, resume
         correct=verdicts["correct"],
         seconds=seconds,
         resumed=resumed,
+        images=images,
     )

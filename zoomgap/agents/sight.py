@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-import PIL.Image
-
 from zoomgap import imaging
 from zoomgap.agents.context import Context, Settings
 from zoomgap.geometry import Box, Frame, Size
-from zoomgap.records import Image, Sample, Step
+from zoomgap.records import Image, Rendition, Sample, Step
 
 Crops = Literal["full", "lowres", "random", "blind"]
 """full: the original's pixels. lowres: those of the view, enlarged. random: a part elsewhere. blind: no picture."""
@@ -35,22 +33,30 @@ async def show(step: Step, crops: Crops, sample: Sample, view: Image, context: C
 
 
 async def _picture(box: Box, turn: int, lowres: bool, sample: Sample, view: Image, context: Context) -> Image:
-    """The part within the crop budget, the whole within the view budget, turned clockwise."""
-    settings, size = context.settings, sample.size
-    whole = box == Box(0, 0, size.width, size.height)
-    if whole and not turn:
+    """The part at its crop size, the whole as the view has it, turned clockwise."""
+    if box != Box(0, 0, sample.width, sample.height):
+        part = crop(sample, box, context.settings, view if lowres else None)
+        return await context.show(replace(part, turn=turn))
+    if not turn:
         return view
+    size = Size(view.width, view.height)
+    return await context.show(Rendition(view.sha256, Box(0, 0, size.width, size.height), size, turn))
 
-    def draw() -> PIL.Image.Image:
-        if whole:
-            upright = context.open(view.sha256)
-        elif lowres:
-            upright = imaging.cut_lowres(context.open(view.sha256), size, box, settings.crop_pixels, settings.factor)
-        else:
-            upright = imaging.cut(context.open(sample.image), box, settings.crop_pixels, settings.factor)
-        return imaging.turned(upright, turn)
 
-    return await context.show(draw)
+def crop(sample: Sample, box: Box, settings: Settings, view: Image | None = None) -> Rendition:
+    """How a snapped box of the original is shown, from the original's pixels or from those of a view of all of it.
+
+    The size is the same either way.
+    """
+    size = crop_size(box, settings)
+    if view is None:
+        return Rendition(sample.image, box, size)
+    part = box.scaled(view.width / sample.width, view.height / sample.height).clamped(view.width, view.height)
+    return Rendition(view.sha256, part, size)
+
+
+def crop_size(box: Box, settings: Settings) -> Size:
+    return imaging.cut_size(box, settings.crop_pixels, settings.factor, settings.min_crop_pixels)
 
 
 def whole(sample: Sample, view: Image) -> Frame:
@@ -71,6 +77,6 @@ def frames(steps: Sequence[Step], known: Sequence[Frame], settings: Settings) ->
             elif step.box == known[0].box:
                 size = known[0].size.turned(step.turn)
             else:
-                size = imaging.cut_size(step.box, settings.crop_pixels, settings.factor).turned(step.turn)
+                size = crop_size(step.box, settings).turned(step.turn)
             found.append(Frame(len(known) + len(found), size, step.box, step.turn))
     return found

@@ -14,7 +14,6 @@ from zoomgap.distill.consensus import (
     ConsensusConfig,
     Label,
     Material,
-    SaveImage,
     VoteConfig,
     agree,
     gold_votes,
@@ -26,8 +25,9 @@ from zoomgap.distill.dataset import check_trainable, make_items
 from zoomgap.distill.questions import QuestionConfig, ask
 from zoomgap.distill.regions import RegionConfig, Traced, propose
 from zoomgap.errors import UsageError
-from zoomgap.models.base import LoadImage, VisionModel
+from zoomgap.models.base import VisionModel
 from zoomgap.records import LABELS, Item, Labels, Question, Region, Vote
+from zoomgap.renditions import Renditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,7 @@ async def build(
     *,
     teacher: VisionModel,
     base: VisionModel,
-    load_image: LoadImage,
-    save_image: SaveImage,
+    renditions: Renditions,
     known: Iterable[Vote] = (),
     keep: Callable[[Vote], None] | None = None,
     progress: Callable[[BuildProgress], None] | None = None,
@@ -95,7 +94,7 @@ async def build(
               {"agent": teacher, "random-crop": teacher, "self": base}.items()}  # fmt: skip
     # Votes of other models or settings are somebody else's: mixed in, they would make the labels depend on history.
     votes = [v for v in known if v.voter == voters.get(v.labels) and v.index < config.votes.votes]
-    material = Material(regions, samples, load_image, save_image)
+    material = Material(regions, samples, renditions)
 
     votes += await _collect(questions, "agent", teacher, material, config, votes, keep, progress)
     consensus = agree(questions, votes, "agent", config.consensus)

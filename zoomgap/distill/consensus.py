@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple
-
-import PIL.Image
 
 from zoomgap import imaging, prompts
 from zoomgap.benchmarks.micro import value_shown
@@ -23,9 +21,8 @@ from zoomgap.distill.glance import view_of
 from zoomgap.distill.questions import QuestionConfig, overlay_of
 from zoomgap.distill.regions import box_elsewhere
 from zoomgap.errors import ModelError, RefusedError, UsageError
-from zoomgap.geometry import Size
 from zoomgap.grading import extract, normal
-from zoomgap.models.base import LoadImage, VisionModel
+from zoomgap.models.base import VisionModel
 from zoomgap.records import (
     Image,
     ImageInfo,
@@ -33,6 +30,7 @@ from zoomgap.records import (
     Message,
     Question,
     Region,
+    Rendition,
     Request,
     Sample,
     Sampling,
@@ -40,22 +38,21 @@ from zoomgap.records import (
     Vote,
     digest,
 )
-
-SaveImage = Callable[[bytes, str, Size], ImageInfo]
-"""Encoded bytes, media type, size -> the stored image."""
+from zoomgap.renditions import Renditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteConfig:
     """How a teacher is asked. sampling holds for all votes but the first, which is greedy; vote k has seed + k.
 
-    view_pixels, crop_pixels: budgets of the full image and of a crop; suffix: add the answer-form sentence;
-    concurrency: requests in flight.
+    view_pixels: budget of the full image; min_crop_pixels, crop_pixels, factor: as in RunSpec; suffix: add the
+    answer-form sentence; concurrency: requests in flight.
     """
 
     votes: int = 8
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=32))
     view_pixels: int = 65_536
+    min_crop_pixels: int = 16_384
     crop_pixels: int = 16_384
     factor: int = 32
     suffix: bool = False
@@ -93,20 +90,11 @@ def voter_of(model: VisionModel, config: VoteConfig, asked: QuestionConfig | Non
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What voters are shown pieces of: regions and samples by id, and the images behind them."""
+    """What voters are shown pieces of: regions and samples by id, and who draws them."""
 
     regions: Mapping[str, Region]
     samples: Mapping[str, Sample]
-    load_image: LoadImage
-    save_image: SaveImage
-    decoded: imaging.DecodedImages = field(default_factory=imaging.DecodedImages)
-
-
-class Shown(NamedTuple):
-    """An encoded JPEG image and its size."""
-
-    data: bytes
-    size: Size
+    renditions: Renditions
 
 
 async def vote(
@@ -133,9 +121,8 @@ async def vote(
         if not missing:
             return []
         # Decoding a large image takes tens of milliseconds, in which other requests can go out.
-        shown = await asyncio.to_thread(_look, labels, question, material, config, asked)
-        info = material.save_image(shown.data, "image/jpeg", shown.size)
-        request = _request(question, Image(info.sha256, shown.size.width, shown.size.height), config)
+        info = await asyncio.to_thread(_look, labels, question, material, config, asked)
+        request = _request(question, Image(info.sha256, info.width, info.height), config)
         blank = Vote(question=question.id, labels=labels, voter=voter, index=0, answer=None)
         return await asyncio.gather(*(_cast(replace(blank, index=index), model, request) for index in missing))
 
@@ -158,21 +145,19 @@ async def vote(
 
 def _look(
     labels: Labels, question: Question, material: Material, config: VoteConfig, asked: QuestionConfig | None
-) -> Shown:
+) -> ImageInfo:
     """What a voter sees."""
     region = material.regions[question.region]
-    image = material.decoded.get(region.image, material.load_image)
     if labels == "self":
-        return _shown(view_of(image, overlay_of(question, region, asked), config.view_pixels, config.factor))
-    elsewhere = labels == "random-crop"
-    box = box_elsewhere(region.box, Size(*image.size), region.sample) if elsewhere else region.box
+        with material.renditions.decoded.open(region.image) as image:
+            view = view_of(image, overlay_of(question, region, asked), config.view_pixels, config.factor)
+        return material.renditions.add(view)
+    elsewhere, size = labels == "random-crop", material.samples[region.sample].size
+    box = box_elsewhere(region.box, size, region.sample) if elsewhere else region.box
     if box is None:
         raise UsageError(f"region {region.id} leaves no room for a crop of its size elsewhere: propose regions anew")
-    return _shown(imaging.cut(image, box, config.crop_pixels, config.factor))
-
-
-def _shown(image: PIL.Image.Image) -> Shown:
-    return Shown(imaging.encode(image), Size(*image.size))
+    fitted = imaging.cut_size(box, config.crop_pixels, config.factor, config.min_crop_pixels)
+    return material.renditions.show(Rendition(region.image, box, fitted))
 
 
 def _request(question: Question, image: Image, config: VoteConfig) -> Request:

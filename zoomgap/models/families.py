@@ -7,7 +7,7 @@ default that is safe for any model, and `source` says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from zoomgap.models.resize import Rule
 from zoomgap.records import Convention, Dialect, ImageReturn
@@ -17,24 +17,33 @@ DIALECTS: tuple[str, ...] = get_args(Dialect)
 <tool_call>{json}</tool_call> in their text (`hermes`), or as fenced JSON in their text (`json`)."""
 
 
+class CropRange(NamedTuple):
+    """Pixels that a crop has at least and at most."""
+
+    least: int
+    most: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family(Rule):
     """What a family of models expects.
 
     The fields of Rule say what its processor does to an image; factor is also what our own resizes go by.
-    convention: how it writes boxes; `absolute` counts pixels of the processed image. view_pixels, crop_pixels: default
-    budgets of the full image and of a crop. image_return: where a crop goes back. renders_tools: whether its chat
-    template or API shows `tools` and past `tool_calls` to the model; where not, the tool has to stand in the system
-    text. dialect: how it writes calls. suffix: whether questions end with a sentence on the form of the answer.
-    max_images: images that one request may hold, None where nothing is documented. pattern: what names and model_types
-    of the family contain (regular expression, any case). source: where the facts come from. Raises ValueError, naming
-    the field, for budgets under one patch.
+    convention: how it writes boxes; `absolute` counts pixels of the processed image. view_pixels: default budget of the
+    full image. min_crop_pixels, crop_pixels: a crop of fewer pixels is enlarged to the one, of more reduced to the
+    other; None is view_pixels, and where the two cross, crop_pixels holds. image_return: where a crop goes back.
+    renders_tools: whether its chat template or API shows `tools` and past `tool_calls` to the model; where not, the
+    tool has to stand in the system text. dialect: how it writes calls. suffix: whether questions end with a sentence on
+    the form of the answer. max_images: images that one request may hold, None where nothing is documented. pattern:
+    what names and model_types of the family contain (regular expression, any case). source: where the facts come from.
+    Raises ValueError, naming the field, for budgets under one patch.
     """
 
     name: str
     convention: Convention = "relative_1000"
     view_pixels: int = 1024 * 1024
-    crop_pixels: int = 512 * 512
+    min_crop_pixels: int = 512 * 512
+    crop_pixels: int | None = None
     image_return: ImageReturn = "user"
     renders_tools: bool = False
     dialect: Dialect = "json"
@@ -46,14 +55,20 @@ class Family(Rule):
     def __post_init__(self) -> None:
         # super() without arguments loses its class where slots make a new one.
         Rule.__post_init__(self)
-        for name in ("view_pixels", "crop_pixels"):
-            if getattr(self, name) < self.factor**2:
+        for name in ("view_pixels", "min_crop_pixels", "crop_pixels"):
+            budget = getattr(self, name)
+            if budget is not None and budget < self.factor**2:
                 raise ValueError(
-                    f"{name} {getattr(self, name)} is under one patch of factor {self.factor}: "
-                    f"give at least {self.factor**2}"
+                    f"{name} {budget} is under one patch of factor {self.factor}: give at least {self.factor**2}"
                 )
         if self.max_images is not None and self.max_images < 1:
             raise ValueError(f"max_images {self.max_images} leaves no image: give at least 1")
+
+    @property
+    def crops(self) -> CropRange:
+        """What a crop is enlarged and reduced to."""
+        most = self.crop_pixels or self.view_pixels
+        return CropRange(min(self.min_crop_pixels, most), most)
 
 
 PATCH28 = 28 * 28
@@ -69,6 +84,7 @@ FAMILIES = (
         min_pixels=32 * 32,
         max_pixels=1024 * 1024,
         view_pixels=256 * 256,
+        min_crop_pixels=128 * 128,
         crop_pixels=128 * 128,
         renders_tools=True,
         dialect="hermes",
@@ -83,7 +99,7 @@ FAMILIES = (
         min_pixels=56 * 56,
         max_pixels=16384 * PATCH28,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         dialect="hermes",
         pattern=r"qwen-?2[-_]?vl",
         source="arXiv 2409.12191, 2.2 (boxes of 0 to 1000); preprocessor_config.json and chat template of "
@@ -97,7 +113,7 @@ FAMILIES = (
         min_pixels=56 * 56,
         max_pixels=16384 * PATCH28,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         dialect="hermes",
         pattern=r"qwen-?2[._]5-?_?vl",
         source="arXiv 2502.13923, 2.1.1 (absolute pixels); preprocessor_config.json and chat template of "
@@ -133,7 +149,7 @@ FAMILIES = (
         max_pixels=12 * 448 * 448,
         tile=448,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         pattern=r"internvl",
         source="internvl.readthedocs.io/en/latest/get_started/chat_data_format.html (boxes of 0 to 1000); "
         + _PROCESSOR.format("got_ocr2", "got_ocr2")
@@ -146,7 +162,7 @@ FAMILIES = (
         min_pixels=112 * 112 // 2,
         max_pixels=6144 * PATCH28,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         pattern=r"glm-?4[._]1v|glm4v$",
         source="github.com/zai-org/GLM-V, README (boxes of 0 to 1000); preprocessor_config.json of GLM-4.1V-9B-Thinking"
         ", halved as an image counts twice; no documentation of calls was found: the default",
@@ -158,7 +174,7 @@ FAMILIES = (
         min_pixels=112 * 112 // 2,
         max_pixels=6144 * PATCH28,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         renders_tools=True,
         dialect="native",
         pattern=r"glm-?[45]",
@@ -191,7 +207,7 @@ FAMILIES = (
         max_pixels=1568 * PATCH28,
         max_side=1568,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         renders_tools=True,
         dialect="native",
         max_images=100,
@@ -207,7 +223,7 @@ FAMILIES = (
         max_pixels=16384 * 14 * 14,
         max_side=512 * 14,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         renders_tools=True,
         dialect="native",
         pattern=r"kimi[-_]?k(25|2[._][5-9])",
@@ -221,7 +237,7 @@ FAMILIES = (
         factor=28,
         max_pixels=4096 * 14 * 14,
         view_pixels=896 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         pattern=r"kimi[-_]?vl",
         source="image_processing_kimi_vl.py and preprocessor_config.json of Kimi-VL-A3B-Instruct (4,096 patches); "
         "github.com/xlang-ai/OSWorld, mm_agents/kimi/kimi_agent.py (0 to 1); "
@@ -231,7 +247,7 @@ FAMILIES = (
         name="deepseek-vl2",
         factor=28,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         pattern=r"deepseek[-_]?vl[-_]?v?2",
         source="github.com/deepseek-ai/DeepSeek-VL2, deepseek_vl2/serve/app_modules/utils.py (boxes of 0 to 999); "
         "no documentation of calls was found: the default",
@@ -258,7 +274,7 @@ FAMILIES = (
         resize="square",
         tile=896,
         view_pixels=896 * 896,
-        crop_pixels=448 * 448,
+        min_crop_pixels=448 * 448,
         pattern=r"gemma[-_]?3($|[^n\d])",
         source="preprocessor_config.json of gemma-3-4b-it (896 x 896, without pan and scan); " + _UNSAID,
     ),
@@ -268,7 +284,7 @@ FAMILIES = (
         factor=28,
         max_side=1540,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         renders_tools=True,
         dialect="native",
         pattern=r"mistral[-_]?(3|small|medium|large)|magistral|ministral|devstral",
@@ -290,7 +306,7 @@ FAMILIES = (
         max_pixels=16 * 336 * 336,
         tile=336,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         renders_tools=True,
         dialect="native",
         pattern=r"llama[-_]?4",
@@ -301,7 +317,7 @@ FAMILIES = (
         name="molmo",
         factor=28,
         view_pixels=1280 * PATCH28,
-        crop_pixels=320 * PATCH28,
+        min_crop_pixels=320 * PATCH28,
         pattern=r"molmo",
         source="huggingface.co/allenai/Molmo-7B-D-0924: it points (<point x= y=>, in percent) and has no box format, "
         "so boxes are asked for as of an unknown model",
@@ -313,6 +329,6 @@ UNKNOWN = Family(
     name="unknown",
     factor=28,
     view_pixels=1280 * PATCH28,
-    crop_pixels=320 * PATCH28,
+    min_crop_pixels=320 * PATCH28,
     source="what works for most models",
 )

@@ -347,9 +347,8 @@ class _Prober:
         self.found("largest_side", accepted if accepted or refused else None, evidence)
         if accepted and refused:
             self.side_limit = accepted
-            for name in ("view_pixels", "crop_pixels"):
-                if getattr(UNKNOWN_FAMILY, name) > accepted**2:
-                    self.entry[name] = accepted**2
+            if UNKNOWN_FAMILY.view_pixels > accepted**2:
+                self.entry["view_pixels"] = accepted**2
 
     async def logprobs(self) -> None:
         answer = await self.ask(_user(YES), logprobs=0)

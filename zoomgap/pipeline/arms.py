@@ -49,6 +49,7 @@ from zoomgap.records import (
     canonical_json,
     digest,
 )
+from zoomgap.renditions import Renditions
 from zoomgap.storage import BenchmarkInfo, Store
 
 Count = Callable[[int, int], None]
@@ -93,6 +94,7 @@ class RunOptions:
 
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=256))
     pixels: str | int | None = None
+    min_crop_pixels: int | None = None
     crop_pixels: int | None = None
     max_zooms: int = 3
     tools: tuple[str, ...] = ("zoom_in",)
@@ -172,6 +174,11 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
     max_zooms = options.max_zooms if arm.startswith("agent") else 0
     # What the processor makes of an image is nothing to a model whose boxes are parts of it.
     rule = family if family.convention == "absolute" else Rule(factor=family.factor)
+    crops = replace(
+        family,
+        min_crop_pixels=options.min_crop_pixels or family.min_crop_pixels,
+        crop_pixels=options.crop_pixels or family.crop_pixels,
+    ).crops
     return RunSpec(
         benchmark=info.name,
         benchmark_sha256=info.sha256,
@@ -183,7 +190,8 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         prompts=prompts.fingerprint(),
         sampling=options.sampling,
         view_pixels=pixels_of(options.pixels, family.view_pixels),
-        crop_pixels=options.crop_pixels or family.crop_pixels,
+        min_crop_pixels=crops.least,
+        crop_pixels=crops.most,
         max_zooms=max_zooms,
         image_return=family.image_return,
         convention=family.convention,
@@ -387,11 +395,11 @@ async def _answer(
         run = store.start_run(spec)
         invocation = new_invocation(run, concurrency=1, batch_size=1, warm_up=0, stream=getattr(model, "stream", None))
         store.start_invocation(invocation)
-        context = Context(model, store.objects.read, store.add_image, Settings.of(spec), on_step=on_step)
+        context = Context(model, Renditions(store), Settings.of(spec), on_step=on_step)
         attempt = 1 + max((row.attempt for row in store.trajectories(run)), default=-1)
         trajectory = await answer(spec.arm, sample, context, run=run, attempt=attempt, invocation=invocation.id)
         store.add_trajectory(trajectory, None)
-        store.finish_invocation(invocation.id, trajectory.wall_ms / 1000)
+        store.finish_invocation(invocation.id, trajectory.wall_ms / 1000, context.renditions.counts._asdict())
         return trajectory
     finally:
         await model.aclose()

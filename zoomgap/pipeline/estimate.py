@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from zoomgap import imaging, prompts
-from zoomgap.agents import CROPS, TILES
+from zoomgap.agents import CROPS, NEED_EVIDENCE, tiles
+from zoomgap.geometry import Box
 from zoomgap.models.prices import Cost
 from zoomgap.records import RunSpec, Sample
 
@@ -75,12 +76,16 @@ def estimate(spec: RunSpec, samples: Iterable[Sample], price: Cost | None, budge
 def first_prompt(spec: RunSpec, sample: Sample, budgets: Mapping[str, int]) -> int:
     """Tokens of a sample's first request, roughly."""
     text = prompts.question(sample.question, choices=sample.choices, answer_kind=sample.answer_kind, suffix=spec.suffix)
-    view = imaging.fit_size(sample.size, budgets.get(sample.id, spec.view_pixels), spec.factor).pixels
-    pixels = {
-        "region": spec.crop_pixels,
-        "region-lowres": spec.crop_pixels,
-        "oracle": view + spec.crop_pixels,
-        "tiles": view + TILES**2 * spec.crop_pixels,
-    }.get(spec.arm, view)
+    pixels = imaging.view_size(sample.size, budgets.get(sample.id, spec.view_pixels), spec.factor).pixels
+    if spec.arm in NEED_EVIDENCE:
+        region = _crop(imaging.region_box(sample.evidence, sample.size), spec)
+        pixels = region + (pixels if spec.arm == "oracle" else 0)
+    if spec.arm == "tiles":
+        pixels += sum(_crop(box, spec) for box in tiles(sample.size))
     schema = SCHEMA_TOKENS if spec.suffix and (spec.arm in CROPS or spec.arm == "direct-schema") else 0
     return pixels // spec.factor**2 + len(text) // CHARACTERS + OVERHEAD_TOKENS + schema
+
+
+def _crop(box: Box, spec: RunSpec) -> int:
+    """Pixels that a part is shown at."""
+    return imaging.cut_size(box, spec.crop_pixels, spec.factor, spec.min_crop_pixels).pixels

@@ -15,6 +15,7 @@ from zoomgap.models.catalog import MICRO_PATH, family_of, open_model
 from zoomgap.pipeline.arms import Count, ModelChoice
 from zoomgap.pipeline.overlaps import measured_on
 from zoomgap.records import Item, Labels, RunSpec, Vote
+from zoomgap.renditions import Renditions
 from zoomgap.storage import Store
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _build_config(spec: RunSpec, options: BuildOptions) -> BuildConfig:
     votes = VoteConfig(
         votes=options.votes,
         view_pixels=spec.view_pixels,
+        min_crop_pixels=spec.min_crop_pixels,
         crop_pixels=spec.crop_pixels,
         factor=spec.factor,
         suffix=spec.suffix,
@@ -175,8 +177,7 @@ async def _build(
             config,
             teacher=teacher,
             base=base,
-            load_image=store.objects.read,
-            save_image=store.add_image,
+            renditions=Renditions(store),
             known=store.votes(),
             keep=VoteKeeper(store),
             progress=progress,

@@ -243,6 +243,8 @@ ADDED: dict[tuple[str, str], str] = {
     ("runs", "max_images"): "images that one request may hold, where an agent could come to have more",
     ("samples", "crop"): "the set's own picture of the region",
     ("samples", "more_images"): "pictures that the question is about besides the first, by sha256",
+    ("runs", "min_crop_pixels"): "a crop of fewer pixels is enlarged to so many",
+    ("invocations", "images"): "renditions drawn and found, originals decoded and decoded again; null until it ends",
 }
 """Descriptions of columns that came later: SQLite cannot add a column with a comment to a strict table."""
 
@@ -312,4 +314,28 @@ COLUMNS_5 = (
 def m005_sets(db: Database) -> None:
     """What public sets bring: a picture of the region, and questions about several pictures."""
     for statement in COLUMNS_5:
+        db.conn.execute(statement)
+
+
+CHANGES_6 = (
+    "ALTER TABLE runs ADD COLUMN min_crop_pixels INTEGER NOT NULL DEFAULT 16384",
+    "UPDATE runs SET min_crop_pixels = crop_pixels",
+    "ALTER TABLE invocations ADD COLUMN images TEXT CHECK(images IS NULL OR json_valid(images))",
+    """CREATE TABLE renditions ( -- How images were shown: what need not be drawn again.
+    source TEXT NOT NULL REFERENCES images(sha256), -- image that it was drawn from
+    box TEXT NOT NULL CHECK(json_valid(box)), -- part of it, or all: xyxy pixels of the source
+    width INTEGER NOT NULL, -- that the part was resized to, pixels
+    height INTEGER NOT NULL, -- as width
+    turn INTEGER NOT NULL, -- degrees by which it was then turned clockwise
+    drawing INTEGER NOT NULL, -- version of resizing and encoding
+    image TEXT NOT NULL REFERENCES images(sha256), -- what came of it
+    PRIMARY KEY (source, box, width, height, turn, drawing)
+) STRICT, WITHOUT ROWID""",
+)
+
+
+@MIGRATIONS()
+def m006_renditions(db: Database) -> None:
+    """Pictures are found where they were drawn before; crops have two bounds, which were one until now."""
+    for statement in CHANGES_6:
         db.conn.execute(statement)

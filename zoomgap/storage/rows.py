@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from zoomgap import imaging
 from zoomgap.geometry import Box
 from zoomgap.models.base import from_body, request_body
 from zoomgap.records import (
@@ -22,6 +23,7 @@ from zoomgap.records import (
     Item,
     Question,
     Region,
+    Rendition,
     RunSpec,
     Sample,
     Sampling,
@@ -161,6 +163,20 @@ def image_of(row: Row) -> ImageInfo:
     return picked(ImageInfo, row)
 
 
+def rendition_columns(rendition: Rendition) -> Columns:
+    """The key of a rendition, as this version draws it."""
+    # A place has one spelling, whether its numbers are whole by type or by value.
+    box = [int(value) if value == int(value) else value for value in rendition.box.as_list()]
+    return columns(
+        source=rendition.source,
+        box=_numbers(box),
+        width=rendition.size.width,
+        height=rendition.size.height,
+        turn=rendition.turn,
+        drawing=imaging.DRAWING,
+    )
+
+
 def sample_columns(sample: Sample, position: int) -> Columns:
     read = {field.name: getattr(sample, field.name) for field in fields(Sample)}
     boxes = [box.as_list() for box in sample.evidence]
@@ -203,7 +219,7 @@ def run_of(row: Row) -> RunSpec:
 
 
 def invocation_of(row: Row) -> Invocation:
-    return picked(Invocation, row, circumstances=json.loads(row["circumstances"]))
+    return picked(Invocation, row, circumstances=json.loads(row["circumstances"]), images=_loaded(row["images"]))
 
 
 TOTALS = (

@@ -9,13 +9,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 from sqlite_utils import Database
 
 from zoomgap import imaging
 from zoomgap.errors import StoreError, UsageError
 from zoomgap.geometry import Size
 from zoomgap.grading import GRADER
-from zoomgap.records import Grade, ImageInfo, Invocation, Result, RunSpec, Sample, Step, Trajectory, Verdict
+from zoomgap.records import Grade, ImageInfo, Invocation, Rendition, Result, RunSpec, Sample, Step, Trajectory, Verdict
 from zoomgap.storage import rows
 from zoomgap.storage.connection import connect
 from zoomgap.storage.distillation import DistillationTables
@@ -30,6 +31,12 @@ RETRIED = ("endpoint_error", "cancelled")
 
 STEPS = """SELECT p.*, i.width AS observation_width, i.height AS observation_height
 FROM steps p LEFT JOIN images i ON i.sha256 = p.observation WHERE p.trajectory = ? ORDER BY p.step"""
+
+RENDITION = """SELECT i.* FROM renditions r JOIN images i ON i.sha256 = r.image
+WHERE r.source = ? AND r.box = ? AND r.width = ? AND r.height = ? AND r.turn = ? AND r.drawing = ?"""
+
+NEWEST = "ON CONFLICT DO UPDATE SET image = excluded.image"
+"""A picture that is drawn anew, as its file was lost, may have other bytes."""
 
 RESULTS = """SELECT t.*, g.verdict FROM trajectories t
 JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample
@@ -60,25 +67,51 @@ class Store(DistillationTables, HashTables):
 
     # Images and benchmarks
 
-    def add_image(self, data: bytes, media_type: str, size: Size) -> ImageInfo:
+    def add_image(
+        self,
+        data: bytes,
+        media_type: str,
+        size: Size,
+        rendition: Rendition | None = None,
+        picture: PIL.Image.Image | None = None,
+    ) -> ImageInfo:
         """Store an encoded image and its thumbnail. size: pixels, upright.
 
-        Raises ImageError for data that is no image, UsageError for a wrong size or an unknown media type.
+        rendition: that it is, found by rendition() from now on. picture: the same decoded, where the caller has it, so
+        that it need not be decoded here. Raises ImageError for data that is no image, UsageError for a wrong size or
+        an unknown media type.
         """
         sha256 = imaging.sha256(data)
         known = self._all("SELECT * FROM images WHERE sha256 = ?", sha256)
+        writes: list[tuple[str, rows.Columns, str]] = []
         if known:
             info = rows.image_of(known[0])
-            return self.objects.put(data, info.media_type, info.size, sha256)
-        small = imaging.thumbnail(data, THUMBNAIL_SIDE)
-        if small.size != size:
-            own, given = (f"{shape.width} x {shape.height}" for shape in (small.size, size))
-            raise UsageError(f"image of {own} was given as {given}: give its own size, upright")
-        info = self.objects.put(data, media_type, size, sha256)
-        path = self.objects.path(info.sha256).relative_to(self.path.parent).as_posix()
-        names = {field.name: getattr(info, field.name) for field in fields(ImageInfo)}
-        self._insert("images", [rows.columns(**names, path=path, thumbnail=small.data)], IGNORE)
+            self.objects.put(data, info.media_type, info.size, sha256)
+        else:
+            small = imaging.thumbnail(data if picture is None else picture, THUMBNAIL_SIDE)
+            if small.size != size:
+                own, given = (f"{shape.width} x {shape.height}" for shape in (small.size, size))
+                raise UsageError(f"image of {own} was given as {given}: give its own size, upright")
+            info = self.objects.put(data, media_type, size, sha256)
+            path = self.objects.path(info.sha256).relative_to(self.path.parent).as_posix()
+            names = {field.name: getattr(info, field.name) for field in fields(ImageInfo)}
+            writes.append(("images", rows.columns(**names, path=path, thumbnail=small.data), IGNORE))
+        if rendition:
+            writes.append(("renditions", rows.rendition_columns(rendition) | {"image": info.sha256}, NEWEST))
+        if writes:
+            with self._write() as connection:
+                for table, row, conflict in writes:
+                    insert(connection, table, [row], conflict)
         return info
+
+    def load_image(self, sha256: str) -> bytes:
+        """Encoded bytes of an image. Raises StoreError for one that is missing or unreadable."""
+        return self.objects.read(sha256)
+
+    def rendition(self, rendition: Rendition) -> ImageInfo | None:
+        """What was stored as that rendition, unless its file is lost."""
+        found = self._all(RENDITION, *rows.rendition_columns(rendition).values())
+        return rows.image_of(found[0]) if found and (self.path.parent / found[0]["path"]).is_file() else None
 
     def image(self, sha256: str) -> ImageInfo:
         """Facts of an image. Raises StoreError for one that is not stored."""
@@ -149,9 +182,11 @@ class Store(DistillationTables, HashTables):
         )
         self._insert("invocations", [row], IGNORE)
 
-    def finish_invocation(self, id: str, seconds: float) -> None:
+    def finish_invocation(self, id: str, seconds: float, images: Mapping[str, int] | None = None) -> None:
+        """images: as Invocation has it."""
+        written = None if images is None else rows.to_json(images)
         with self._write() as connection:
-            connection.execute("UPDATE invocations SET seconds = ? WHERE id = ?", (seconds, id))
+            connection.execute("UPDATE invocations SET seconds = ?, images = ? WHERE id = ?", (seconds, written, id))
 
     def invocations(self, run: str) -> list[Invocation]:
         """Of the run with that id, oldest first."""
