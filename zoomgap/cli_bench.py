@@ -14,7 +14,9 @@ from zoomgap.options import DEFAULT_DB, Db, Json
 
 Bench = Annotated[str, typer.Argument(help="A benchmark of the database (`zoomgap bench list`).")]
 
-bench_app = typer.Typer(help="Make and list benchmarks.", no_args_is_help=True, rich_markup_mode=None)
+bench_app = typer.Typer(
+    help="Make benchmarks, look at them, and find what they share.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @bench_app.command("make")
