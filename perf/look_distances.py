@@ -1,6 +1,6 @@
 """How far looks of copies, and of other scenes, lie apart: what benchmarks.overlap.NEAR was chosen by.
 
-python perf/look_distances.py [SCENES]; 1,400 take some five minutes on one core.
+python perf/look_distances.py [SCENES]; 1,400 take some ten minutes on one core.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from PIL import Image
 
 from zoomgap import imaging
 from zoomgap.cli import main
+from zoomgap.console_bench import overlap_line
 from zoomgap.geometry import Box, Size
 from zoomgap.records import Sample
 from zoomgap.storage import Store
@@ -155,3 +156,13 @@ def test_a_missing_image_file_is_one_line(typed, store, twin, command, tmp_path,
     store.objects.path(store.samples("mine")[0].image).unlink()
     assert_one_line(typed("bench", *command), 1, "restore that folder")
     assert not Path("x.html").exists()
+
+
+def test_what_a_build_left_out_is_said_only_where_it_is_something(capsys):
+    overlap_line({"images": 0, "trajectories": 0, "questions": 0, "benchmarks": {}})
+    assert capsys.readouterr().out == ""
+    overlap_line({"images": 3, "trajectories": 5, "questions": 8, "benchmarks": {"vstar": 2, "mine": 1}})
+    assert capsys.readouterr().out == (
+        "overlap: 3 images look like images of benchmarks (2 of vstar, 1 of mine); 5 trajectories and 8 questions were "
+        "left out (--allow-overlap keeps them)\n"
+    )

@@ -16,7 +16,11 @@ from zoomgap.records import EvidenceKind
 
 Bench = Annotated[str, typer.Argument(help="A benchmark of the database (`zoomgap bench list`).")]
 
-bench_app = typer.Typer(help="Make, import and list benchmarks.", no_args_is_help=True, rich_markup_mode=None)
+bench_app = typer.Typer(
+    help="Make and import benchmarks, look at them, and find what they share.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @bench_app.command("make")
