@@ -40,6 +40,11 @@ def completion(message: dict[str, Any] | None = None, choice: dict[str, Any] | N
     )
 
 
+def response(*output: dict[str, Any]) -> Answer:
+    """A response of those items."""
+    return Answer(body=json.dumps({"id": "1", "object": "response", "status": "completed", "output": list(output)}))
+
+
 def says(text: str | None, *calls: dict[str, Any]) -> Answer:
     """A completion with that text and those calls ({"name": ..., "arguments": ...})."""
     made = [{"id": f"c{k}", "type": "function", "function": call} for k, call in enumerate(calls)]

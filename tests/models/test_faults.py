@@ -7,16 +7,21 @@ import re
 from collections import Counter
 
 import pytest
+from typer.testing import CliRunner
 
+from zoomgap import imaging
 from zoomgap.agents import RunSummary, run_arm
+from zoomgap.cli import app
 from zoomgap.errors import ModelError, RefusedError
+from zoomgap.geometry import Size
 from zoomgap.models import retry
 from zoomgap.models.openai_api import EndpointModel
+from zoomgap.models.wire import data_url
 from zoomgap.records import Message, Request, RunSpec, Text
 from zoomgap.storage import Store
 
 from ..samples import make_samples
-from .fault_server import Answer, Server, completion, faulty, says, serving, zooms
+from .fault_server import Answer, Server, completion, events, faulty, response, says, serving, zooms
 
 CONCURRENCY = 32
 
@@ -141,3 +146,76 @@ async def test_a_refused_key_costs_each_caller_one_request():
         await model.aclose()
     assert {type(reply) for reply in replies} == {RefusedError}
     assert len(server.bodies) == CONCURRENCY
+
+
+def streamed(turn: int, body: dict) -> Answer:
+    """A reply in pieces to who asks for them."""
+    if not body.get("stream"):
+        return says("7")
+    parts = [{"choices": [{"delta": {"content": "7"}}]}, {"choices": [{"delta": {}, "finish_reason": "stop"}]}]
+    return events(*parts, {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
+
+
+@pytest.mark.parametrize("command", ["run", "ask"])
+def test_streaming_tells_the_first_byte_and_is_no_other_run(tmp_path, monkeypatch, command):
+    monkeypatch.setenv("ZOOMGAP_API_KEY", "k")
+    db = tmp_path / "zoomgap.db"
+    with Store.open(db) as store:
+        make_samples(store, 2)
+    picture = tmp_path / "grey.png"
+    picture.write_bytes(imaging.encode(imaging.grey(Size(64, 64)), "image/png"))
+    what = {"run": ["--bench", "b", "--arm", "direct", "--max-samples", "1"], "ask": [str(picture), "What is 7?"]}
+    with serving(answer=streamed) as server:
+        for stream in ([], ["--stream"], ["--no-stream"]):
+            words = [command, *what[command], "--model", "m", "--endpoint", server.url, "--db", str(db), *stream]
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, result.output
+    expected = [False, True, False] if command == "ask" else [False, True]  # then the run has all its answers
+    assert [bool(body.get("stream")) for body in server.bodies] == expected
+    with Store.open(db) as store:
+        (run,) = [info.id for info in store.runs()]
+        steps = [store.trajectory(id).steps[0] for id in store.trajectory_ids(run)]
+        assert [step.clocks.first_byte_ms is not None for step in steps] == expected
+        assert [call.circumstances["stream"] for call in store.invocations(run)] == expected
+
+
+def looks_then_answers(turn: int, body: dict) -> Answer:
+    """Two calls over the responses wire, then a message."""
+    if any(item.get("type") == "function_call_output" for item in body["input"]):
+        return response({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "7"}]})
+    calls = [zooms(0, 0, 500, 500), zooms(500, 500, 1000, 1000)]
+    return response(*({"type": "function_call", "call_id": f"c{k}", **call} for k, call in enumerate(calls)))
+
+
+@pytest.mark.parametrize("way", ["responses", "user", "tool"])
+def test_crops_go_back_over_the_responses_wire(tmp_path, monkeypatch, way):
+    monkeypatch.setenv("ZOOMGAP_API_KEY", "k")
+    db = tmp_path / "zoomgap.db"
+    with Store.open(db) as store:
+        make_samples(store, 1)
+    wire = [] if way == "responses" else ["--wire", "responses"]
+    with serving(answer=looks_then_answers) as server:
+        words = ["run", "--bench", "b", "--arm", "agent", "--model", "gpt-5", "--endpoint", server.url, "--db", str(db)]
+        result = CliRunner().invoke(app, [*words, "--image-return", way, *wire])
+    assert result.exit_code == 0, result.output
+    assert {headers["path"] for headers in server.headers} == {"/v1/responses"}
+    first, last = server.bodies
+    assert [item.get("type", item.get("role")) for item in last["input"][len(first["input"]) :]] == [
+        "function_call", "function_call", "function_call_output", "function_call_output", *["user"] * (way == "user"),
+    ]  # fmt: skip
+    assert last["input"][: len(first["input"])] == first["input"]
+    calls = [item for item in last["input"] if item.get("type") == "function_call"]
+    outputs = [item for item in last["input"] if item.get("type") == "function_call_output"]
+    assert [call["call_id"] for call in calls] == [output["call_id"] for output in outputs] == ["c0", "c1"]
+    with Store.open(db) as store:
+        (id,) = store.trajectory_ids(store.runs()[0].id)
+        steps = store.trajectory(id).steps
+        crops = [data_url(store.objects.read(step.observation.sha256)).decode() for step in steps[:2]]
+        assert store.trajectory(id).text == "7"
+    shown = [{"type": "input_image", "image_url": crop, "detail": "auto"} for crop in crops]
+    names = [{"type": "input_text", "text": f"image {k}"} for k in (1, 2)]
+    if way == "user":
+        assert [output["output"] for output in outputs] == ["image 1", "image 2"]
+        assert last["input"][-1]["content"] == [shown[0], names[0], shown[1], names[1]]
+    else:
+        assert [output["output"] for output in outputs] == [[shown[0], names[0]], [shown[1], names[1]]]
