@@ -33,6 +33,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 SENT = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 """What servers take."""
 _ORIENTATION = 0x0112
+_NOTES = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")
 
 # Pillow's own limit of 89 MP lies below ours; between ours and twice ours it only warns, and open_image() refuses.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -61,13 +62,17 @@ def stated_size(data: bytes) -> Size:
 def sendable(data: bytes, size: Size) -> str | None:
     """The media type of an encoded image of `size` that any server reads as open_image() does, else None.
 
-    That is an upright JPEG, PNG, WebP or GIF of one frame, 8-bit and without alpha. Raises ImageError as open_image().
+    That is an upright JPEG, PNG, WebP or GIF of one frame, 8-bit and without alpha. Only its header is read. Raises
+    ImageError for what is no image.
     """
     with _opened(data) as image:
         plain = image.mode in ("L", "P", "RGB") and not image.has_transparency_data
         if not plain or image.size != (size.width, size.height) or getattr(image, "n_frames", 1) > 1:
             return None
-        return SENT.get(image.format or "") if image.getexif().get(_ORIENTATION, 1) == 1 else None
+        # A PNG may say how it is turned after its pixels too, for which its own getexif() would decode them.
+        late = data[data.rfind(b"IDAT") :] if image.format == "PNG" else b""
+        turned = Image.Image.getexif(image).get(_ORIENTATION, 1) != 1 or any(mark in late for mark in _NOTES)
+        return None if turned else SENT.get(image.format or "")
 
 
 @contextmanager
