@@ -12,6 +12,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("zoomgap", deadline=None)
+settings.load_profile("zoomgap")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -86,7 +86,7 @@ def test_those_who_want_one_image_decode_it_once(monkeypatch):
     assert shelf.loaded == ["a"]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=60), st.integers(1, 4))
 def test_no_more_is_in_memory_than_the_budget_allows(names, room):
     """Images in use, being decoded and kept are counted, whatever many threads ask for."""

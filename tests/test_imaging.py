@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFile
 
 from zoomgap import imaging
 from zoomgap.errors import ImageError, UsageError
@@ -646,6 +646,28 @@ def test_only_what_every_reader_reads_alike_is_sent_as_it_is(data, media_type):
     if media_type:
         with Image.open(io.BytesIO(data)) as theirs:
             assert theirs.convert("RGB").tobytes() == imaging.open_image(data).tobytes()
+
+
+def test_a_png_that_says_after_its_pixels_how_it_is_turned_is_not_sent_as_it_is():
+    plain, noted = encoded(photo(60, 40), "PNG"), encoded(photo(60, 40), "PNG", exif=oriented(3))
+    start = noted.index(b"eXIf") - 4
+    chunk = noted[start : start + 12 + int.from_bytes(noted[start : start + 4], "big")]
+    late = plain[:-12] + chunk + plain[-12:]
+    assert imaging.open_image(late).tobytes() == photo(60, 40).transpose(Image.Transpose.ROTATE_180).tobytes()
+    assert imaging.sendable(late, SIZE) is None
+    assert imaging.sendable(plain, SIZE) == "image/png"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_whether_it_is_sent_is_told_by_the_header(kind, monkeypatch):
+    """A large image that nobody decodes takes no memory."""
+    data = encoded(photo(60, 40), kind)
+
+    def load(image):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    assert imaging.sendable(data, SIZE)
 
 
 def test_the_stated_size_is_that_of_the_header():

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import PIL.Image
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory import MemoryImages
@@ -136,7 +136,6 @@ def test_those_who_want_one_rendition_draw_it_once(images, monkeypatch):
     assert renditions.counts.drawn == 1
 
 
-@settings(deadline=None)
 @given(st.integers(2, 60), st.integers(2, 40), st.integers(0, 3), st.booleans())
 def test_every_rendition_has_the_size_that_it_names(width, height, turns, again):
     images = MemoryImages()
