@@ -195,9 +195,9 @@ def fit_size(size: Size, max_pixels: int, factor: int = 32, min_pixels: int | No
 
     The rule is `smart_resize` of Qwen-VL: sides to the nearest multiple; over max_pixels scaled by the square root of
     the area ratio and floored, under min_pixels scaled and ceiled. Added to it: max_pixels always holds, for very long
-    images too, and min_pixels equal to max_pixels fills the budget, by nearest multiples where they fit, else by lower
-    ones, so that the result depends on the shape alone. Raises ImageError for an aspect ratio over 200, UsageError for
-    a budget under factor x factor.
+    images too, no side is over MAX_ASPECT times the other, and min_pixels equal to max_pixels fills the budget, by
+    nearest multiples where they fit, else by lower ones, so that the result depends on the shape alone. Raises
+    ImageError for an aspect ratio over 200, UsageError for a budget under factor x factor.
     """
     if max_pixels < factor * factor:
         raise UsageError(f"a budget of {max_pixels} pixels is under one patch: give at least {factor * factor}")
@@ -213,10 +213,9 @@ def fit_size(size: Size, max_pixels: int, factor: int = 32, min_pixels: int | No
         small = min_pixels is not None and nearest.pixels < min_pixels
         tries = [_multiples(size, min_pixels or 0, factor, math.ceil) if small else nearest]
     fitted = next((found for found in tries if found.pixels <= max_pixels), floor)
-    if fitted.pixels <= max_pixels:
-        return fitted
-    # One side stands at `factor` and cannot shrink further.
-    longest = max_pixels // (factor * factor) * factor
+    # A side at `factor` cannot shrink further, and rounding it down can make the other over MAX_ASPECT times as long.
+    shortest = min(fitted.width, fitted.height)
+    longest = min(MAX_ASPECT * shortest, max_pixels // (shortest * factor) * factor)
     return Size(min(fitted.width, longest), min(fitted.height, longest))
 
 
