@@ -7,7 +7,7 @@ import pytest
 
 from zoomgap import imaging
 from zoomgap.agents import Settings, answer, check_arm
-from zoomgap.agents.arms import tiles
+from zoomgap.agents.arms import SEVERAL, tiles
 from zoomgap.errors import ImageError, ModelError, UsageError
 from zoomgap.geometry import Size
 from zoomgap.models.resize import Rule
@@ -101,11 +101,18 @@ async def test_regions_need_evidence(world):
         check_arm("psychic", [])
 
 
-def test_questions_about_several_pictures_are_refused(world):
-    several = replace(world.sample, more_images=(world.sample.image,))
-    for arm in ARMS:
+async def test_all_pictures_of_a_question_are_shown_in_order_or_none(world):
+    tall = imaging.grey(Size(300, 900))
+    second = world.kept.add_image(imaging.encode(tall, "image/png"), "image/png", Size(300, 900))
+    world.sample = replace(world.sample, more_images=(second.sha256, world.sample.image))
+    for arm in SEVERAL:
+        view, other = (imaging.view_size(size, 65_536, 32) for size in (world.sample.size, Size(300, 900)))
+        shown = pictures((await once(world, arm))[1])
+        assert [Size(part.width, part.height) for part in shown] == [view, other, view]
+        assert shown[0] == shown[2]
+    for arm in set(ARMS) - set(SEVERAL):
         with pytest.raises(UsageError, match=r"sample 's1' \(1 in all\) asks about several pictures"):
-            check_arm(arm, [world.sample, several])
+            check_arm(arm, [world.sample])
 
 
 async def test_a_model_error_is_no_answer(world):

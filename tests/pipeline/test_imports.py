@@ -155,8 +155,9 @@ def test_licences_of_data_cards(tmp_path):
     assert licence(data) == "mit"
 
 
-def test_a_set_of_several_pictures_is_not_run(store, tmp_path):
+def test_arms_that_look_closer_take_one_picture_a_question(store, tmp_path):
     several = str([base64_of(image(1)), base64_of(image(2))])
     import_set(store, "more", Source(path=write_tsv(tmp_path / "b.tsv", rows(1, image=several))), format="vlmevalkit")
+    assert dry_run(store, "more", "direct", ModelChoice(), RunOptions()).samples == 1
     with pytest.raises(UsageError, match="asks about several pictures"):
-        dry_run(store, "more", "direct", ModelChoice(), RunOptions())
+        dry_run(store, "more", "agent", ModelChoice(), RunOptions())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -17,6 +18,8 @@ from zoomgap.errors import UsageError
 from zoomgap.geometry import Box, Size
 from zoomgap.records import ARMS, Arm, Image, Message, Rendition, Request, Sample, Text, Trajectory
 
+SEVERAL: tuple[Arm, ...] = ("direct", "no-image")
+"""Arms that show all pictures of a question about several."""
 NEED_EVIDENCE: tuple[Arm, ...] = ("region", "region-lowres", "oracle")
 CROPS: Mapping[Arm, Crops] = {
     "agent": "full", "agent-lowres": "lowres", "agent-random": "random", "agent-blind": "blind",
@@ -42,15 +45,16 @@ def images_of(arm: str, max_zooms: int) -> Images:
 
 
 def check_arm(arm: str, samples: Iterable[Sample]) -> None:
-    """Raises UsageError for an unknown arm, for one that reads evidence boxes where a sample has none, and for samples
-    of several pictures, which no arm shows."""
+    """Raises UsageError for an unknown arm, for one that reads evidence boxes where a sample has none, and for one that
+    shows one picture where a sample has several."""
     if arm not in ARMS:
         raise UsageError(f"arm '{arm}' is not known: use one of {', '.join(ARMS)}")
     samples = list(samples)
-    if several := [sample.id for sample in samples if sample.more_images]:
+    several = [sample.id for sample in samples if sample.more_images]
+    if several and arm not in SEVERAL:
         raise UsageError(
-            f"sample '{several[0]}' ({len(several)} in all) asks about several pictures, and arms show one: "
-            "use a benchmark of one picture a question"
+            f"sample '{several[0]}' ({len(several)} in all) asks about several pictures, and arm '{arm}' shows one: "
+            f"use {' or '.join(SEVERAL)}, or a benchmark of one picture a question"
         )
     bare = [sample.id for sample in samples if not sample.evidence] if arm in NEED_EVIDENCE else []
     if bare:
@@ -118,8 +122,9 @@ async def _answer_at_once(request: Request, context: Context) -> Outcome:
 
 async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:
     """What an arm of one request shows, stored."""
-    if arm == "no-image":
-        return [await context.show_grey(sample)]
+    if arm in SEVERAL:
+        show = context.show_grey if arm == "no-image" else context.show_view
+        return [await show(one) for one in await asyncio.to_thread(_one_by_one, sample, context)]
     if arm == "direct-matched":
         return [await context.show_view(sample, context.budgets[sample.id])]
     if arm == "region":
@@ -132,6 +137,13 @@ async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:
     if arm == "tiles":
         return [view, *[await context.show(sight.crop(sample, box, context.settings)) for box in tiles(sample.size)]]
     return [view]
+
+
+def _one_by_one(sample: Sample, context: Context) -> list[Sample]:
+    """The sample as if asked about its first picture, about its second and so on. Blocks."""
+    load = context.renditions.images.load_image
+    sizes = [(sha256, imaging.stated_size(load(sha256))) for sha256 in sample.more_images]
+    return [sample, *(replace(sample, image=sha256, width=size.width, height=size.height) for sha256, size in sizes)]
 
 
 def _region(sample: Sample, settings: Settings, view: Image | None = None) -> Rendition:
