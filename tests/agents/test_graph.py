@@ -245,6 +245,17 @@ async def test_the_random_control_is_stopped_by_what_it_asks_for_not_by_what_it_
     assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 2)
 
 
+async def test_the_random_control_shows_nothing_of_a_part_of_what_it_showed(world, call):
+    """A box in a picture is a place in what that picture shows, which is not where it was asked for."""
+    for number in range(8):
+        world.sample = replace(world.sample, id=f"s{number}", evidence=())
+        trajectory, _ = await zoom(world, [call(0, 0, 500, 500), call(0, 0, 500, 500), "B"], "agent-random")
+        outer, inner, _ = trajectory.steps
+        x1, y1, x2, y2 = outer.box.as_list()
+        half = Box(x1, y1, (x1 + x2) / 2, (y1 + y2) / 2)
+        assert inner.box.intersection(half) == 0
+
+
 async def test_the_random_control_shows_places_away_from_the_box_and_the_evidence(world, call):
     script = [call(500, 500, 600, 600), "B"]
     (step, _), (again, _) = [(await zoom(world, script, "agent-random"))[0].steps for _ in range(2)]
@@ -266,6 +277,15 @@ async def test_a_conversation_that_is_too_long_loses_its_oldest_crop(world, call
     )
     assert after == [before[0], before[2]]
     assert "left out" in str(history[-1].messages)
+
+
+async def test_a_crop_that_was_left_out_stays_out(world, call):
+    long = TooLongError("the prompt has 9000 tokens")
+    corners = [call(*corner, image=0) for corner in CORNERS]
+    trajectory, history = await zoom(world, [*corners[:2], long, corners[2], "B"])
+    assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 3)
+    shown = [part for message in history[-1].messages for part in message.content if isinstance(part, Image)]
+    assert shown[1:] == [trajectory.steps[1].observation, trajectory.steps[3].observation]
 
 
 @pytest.mark.parametrize("way", [{}, {"image_return": "tool"}, {"renders_tools": False}])

@@ -128,8 +128,8 @@ FAMILIES = (
         renders_tools=True,
         dialect="native",
         pattern=r"qwen-?3[._]5",
-        source="preprocessor_config.json and chat_template.jinja of Qwen3.5 (calls as <function=...> markup, which a "
-        "server has to parse); boxes as in Qwen3-VL, whose processor it keeps",
+        source="preprocessor_config.json and chat_template.jinja of Qwen3.5 (calls as <function=...> markup); boxes as "
+        "in Qwen3-VL, whose processor it keeps",
     ),
     Family(
         name="qwen3-vl",
