@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageOps
 
@@ -30,6 +31,8 @@ MIN_SIDE = 2
 MAX_ASPECT = 200
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What is read. Pillow's other formats are left out: some start outside programs."""
+BYTES_A_PIXEL = 4
+"""What Pillow takes for a pixel of RGB."""
 SENT = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 """What servers take."""
 _ORIENTATION = 0x0112
@@ -53,10 +56,20 @@ def open_image(source: Path | str | bytes) -> Image.Image:
         return _as_rgb(image)
 
 
-def stated_size(data: bytes) -> Size:
-    """The size in an encoded image's header, before its orientation is applied. Raises ImageError as open_image()."""
+class Footprint(NamedTuple):
+    """Bytes of memory that open_image() takes: while it decodes, and for what it gives."""
+
+    decoding: int
+    decoded: int
+
+
+def footprint(data: bytes) -> Footprint:
+    """What an encoded image will take, by its header. Raises ImageError for what is no image."""
     with _opened(data) as image:
-        return Size(*image.size)
+        decoded = image.width * image.height * BYTES_A_PIXEL
+        plain = image.mode == "RGB" and _upright(image)
+        # WebP's decoder has two canvases of its own; others are converted or turned once or twice.
+        return Footprint(decoded * (4 if image.format == "WEBP" else 1 if plain else 3), decoded)
 
 
 def sendable(data: bytes, size: Size) -> str | None:
@@ -71,8 +84,13 @@ def sendable(data: bytes, size: Size) -> str | None:
             return None
         # A PNG may say how it is turned after its pixels too, for which its own getexif() would decode them.
         late = data[data.rfind(b"IDAT") :] if image.format == "PNG" else b""
-        turned = Image.Image.getexif(image).get(_ORIENTATION, 1) != 1 or any(mark in late for mark in _NOTES)
-        return None if turned else SENT.get(image.format or "")
+        upright = _upright(image) and not any(mark in late for mark in _NOTES)
+        return SENT.get(image.format or "") if upright else None
+
+
+def _upright(image: Image.Image) -> bool:
+    """Whether the header says so, or nothing."""
+    return Image.Image.getexif(image).get(_ORIENTATION, 1) == 1
 
 
 @contextmanager
@@ -117,7 +135,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """The loaded image itself where it is RGB: a large one is not copied."""
+    """The loaded image as RGB, without its file; one that is RGB is not copied."""
     if _is_deep(image):
         rgb = image.convert("I").point(lambda value: value * (1 / 256)).convert("RGB")
     elif image.has_transparency_data:
@@ -125,7 +143,8 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         rgb = Image.new("RGB", layer.size, "white")
         rgb.paste(layer, mask=layer)
     else:
-        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        # What _new() gives has the same pixels, and neither the file nor its decoder, which may be as large as they.
+        rgb = image._new(image.im) if image.mode == "RGB" else image.convert("RGB")
     # Comments and profiles of the source would otherwise travel into what is encoded, and into its hash.
     rgb.info = {}
     return rgb
