@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoomgap import decoded, imaging
-from zoomgap.decoded import BYTES_A_PIXEL, DecodedImages
+from zoomgap.decoded import DecodedImages
 from zoomgap.errors import ImageError, StoreError
 from zoomgap.geometry import Size
 
 SIDE = 100
-BYTES = SIDE * SIDE * BYTES_A_PIXEL
 PICTURE = imaging.encode(imaging.grey(Size(SIDE, SIDE)))
+BYTES = 4 * SIDE * SIDE
 
 
 class Shelf:
@@ -120,6 +121,21 @@ def test_one_who_waits_for_room_gets_it_when_another_is_done():
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.05)
         waiting.result(timeout=20)
+
+
+def test_what_decoding_takes_is_given_back_when_it_is_done():
+    buffer = io.BytesIO()
+    imaging.grey(Size(SIDE, SIDE)).save(buffer, "WEBP")
+    images = DecodedImages({"a": buffer.getvalue(), "b": PICTURE}.__getitem__, 4 * BYTES)
+    with ThreadPoolExecutor(1) as pool:
+        with images.open("b"):
+            waiting = pool.submit(look, images, "a")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.05)
+        waiting.result(timeout=20)
+    look(images, "b")
+    assert images.decoded == 3
+    assert images._bytes == 2 * BYTES
 
 
 def test_a_failure_is_raised_and_not_kept():

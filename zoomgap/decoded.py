@@ -15,8 +15,6 @@ from zoomgap import imaging
 
 BUDGET = 512 * 2**20
 """Bytes of decoded images in memory."""
-BYTES_A_PIXEL = 4
-"""What Pillow takes for a pixel of RGB."""
 BLOCK = 64 * 2**20
 """Most bytes that Pillow asks of the system in one piece, as PILLOW_BLOCK_SIZE. Pieces over 32 MiB go back to it when
 they are freed; smaller ones glibc keeps for the thread that decoded, which with 32 threads came to over 2 GiB."""
@@ -77,11 +75,13 @@ class DecodedImages:
             if entry := self._join(sha256):
                 return entry
             data = self._load_image(sha256)
-            entry = self._enter(sha256, imaging.stated_size(data).pixels * BYTES_A_PIXEL)
+            need = imaging.footprint(data)
+            entry = self._enter(sha256, need.decoding)
         try:
             entry.image.set_result(imaging.open_image(data))
         except BaseException as error:
             entry.image.set_exception(error)
+        self._shrink(entry, need.decoded)
         return entry
 
     def _join(self, sha256: str) -> _Entry | None:
@@ -104,6 +104,12 @@ class DecodedImages:
             self.again += sha256 in self._known
             self._known.add(sha256)
             return entry
+
+    def _shrink(self, entry: _Entry, size: int) -> None:
+        with self._room:
+            self._bytes -= entry.bytes - size
+            entry.bytes = size
+            self._room.notify_all()
 
     def _leave(self, sha256: str, entry: _Entry) -> None:
         with self._room:

@@ -35,6 +35,8 @@ CLEAN_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 """What every server and processor reads."""
 PNG_NOTES = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 """Marks of the parts of a PNG that can say how it is turned."""
+BYTES_A_PIXEL = 4
+"""What Pillow takes for a pixel of RGB."""
 
 # Pillow's own limit of 89 MP lies below ours; between ours and twice ours it only warns, and open_image() refuses.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -109,6 +111,22 @@ def stated_size(data: bytes) -> Size:
         return Size(*image.size)
 
 
+class Footprint(NamedTuple):
+    """Bytes of memory that open_image() takes: while it decodes, and for what it gives."""
+
+    decoding: int
+    decoded: int
+
+
+def footprint(data: bytes) -> Footprint:
+    """What an encoded image will take, by its header. Raises ImageError for what is no image."""
+    with _opened(data) as (_, image):
+        decoded = image.width * image.height * BYTES_A_PIXEL
+        plain = image.mode == "RGB" and not _is_turned(image, data)
+        # WebP's decoder has two canvases of its own; others are converted or turned once or twice.
+        return Footprint(decoded * (4 if image.format == "WEBP" else 1 if plain else 3), decoded)
+
+
 def sendable(data: bytes, size: Size) -> str | None:
     """The media type of an encoded image of `size` that any server reads as open_image() does, else None.
 
@@ -150,10 +168,14 @@ def _is_clean(image: ImageFile.ImageFile, data: bytes) -> bool:
         return False
     if image.format == "PNG" and data[24] > 8:  # bits a sample, which Pillow reduces without a word
         return False
+    return not _is_turned(image, data) and getattr(image, "n_frames", 1) == 1
+
+
+def _is_turned(image: ImageFile.ImageFile, data: bytes) -> bool:
+    """Whether it says that it is to be shown otherwise than it lies."""
     # Of a PNG, getexif() decodes the pixels to look behind them.
     noted = image.format != "PNG" or any(mark in data for mark in PNG_NOTES)
-    turned = noted and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    return not turned and getattr(image, "n_frames", 1) == 1
+    return noted and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
 
 
 def _media_type(image: ImageFile.ImageFile) -> str:
@@ -176,7 +198,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """The loaded image itself where it is RGB: a large one is not copied."""
+    """The loaded image as RGB, without its file; one that is RGB is not copied."""
     if _is_deep(image):
         rgb = image.convert("I").point(lambda value: value * (1 / 256)).convert("RGB")
     elif image.has_transparency_data:
@@ -184,7 +206,8 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         rgb = Image.new("RGB", layer.size, "white")
         rgb.paste(layer, mask=layer)
     else:
-        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        # What _new() gives has the same pixels, and neither the file nor its decoder, which may be as large as they.
+        rgb = image._new(image.im) if image.mode == "RGB" else image.convert("RGB")
     # Comments and profiles of the source would otherwise travel into what is encoded, and into its hash.
     rgb.info = {}
     return rgb
