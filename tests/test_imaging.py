@@ -531,8 +531,8 @@ def test_any_other_file_becomes_what_is_read_of_it(name):
     data = other_files().get(name) or rgb_of_16_bits()
     found = imaging.clean_bytes(data)
     picture = imaging.open_image(data)
-    assert found.media_type == "image/png"
-    assert found.size == Size(*picture.size)
+    assert (found.media_type, found.size) == ("image/png", Size(*picture.size))
+    assert found.data != data
     assert imaging.clean_bytes(found.data) == found
     assert imaging.open_image(found.data).tobytes() == picture.tobytes()
 

@@ -52,6 +52,18 @@ def test_the_checksum_is_of_the_samples_and_not_of_the_name_or_the_file(store, t
         assert found.info.sha256 != one.info.sha256
 
 
+def test_the_checksum_is_of_the_bytes_in_the_set(store, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = rows(1, image=base64_of(image(1, exif=exif)))
+    first = import_set(store, "turned", Source(path=write_tsv(tmp_path / "a.tsv", turned)), format="vlmevalkit")
+    kept = store.objects.read(store.samples("turned")[0].image)
+    upright = Source(path=write_tsv(tmp_path / "b.tsv", rows(1, image=base64_of(kept))))
+    second = import_set(store, "upright", upright, format="vlmevalkit")
+    assert store.samples("upright")[0].image == store.samples("turned")[0].image
+    assert first.info.sha256 != second.info.sha256
+
+
 def test_a_name_keeps_its_content(store, tmp_path):
     source = Source(path=write_tsv(tmp_path / "a.tsv", rows()))
     import_set(store, "a", source, format="vlmevalkit")

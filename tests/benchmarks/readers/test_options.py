@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoomgap.benchmarks.readers.options import split_options, without_labels
@@ -30,6 +30,7 @@ INSTRUCTIONS = (
 )
 
 
+@settings(deadline=None)
 @given(
     stems,
     st.lists(option, min_size=2, max_size=8),
@@ -77,6 +78,8 @@ def test_an_open_question_stays_as_it_is(stem):
         ("Which of (A) and (B) is larger?\n(A) the left one\n(B) the right one", "Which of (A) and (B) is larger?",
          ("the left one", "the right one")),
         ("Which? (A) red (B) blue (C) both (A) and (B)", "Which?", ("red", "blue", "both (A) and (B)")),
+        ("Is (A) or (B) larger? A. the left B. the right C. neither", "Is (A) or (B) larger?",
+         ("the left", "the right", "neither")),
         ("Pick the letter: A", "Pick the letter: A", ()),
         ("What is seen?\nA. one\nB. two\nLook at the left half only.", "What is seen?\nLook at the left half only.",
          ("one", "two")),

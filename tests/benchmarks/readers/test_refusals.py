@@ -11,7 +11,7 @@ from contextlib import suppress
 from string import ascii_uppercase
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.benchmarks.readers.shapes import base64_of, image, write_jsonl, write_parquet, write_tsv
@@ -281,6 +281,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SETS)), st.dictionaries(st.sampled_from(COLUMNS), junk, max_size=12))
 def test_any_row_ends_in_samples_or_refusals(tmp_path_factory, name, values):
     """Whatever a row holds: nothing else is raised, and what is a sample can be hashed."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pyarrow
 import pytest
 from pyarrow import parquet
 
 from tests.benchmarks.readers.shapes import base64_of, image, write_jsonl, write_parquet, write_tsv
+from zoomgap.benchmarks.readers import FIELDS
+from zoomgap.errors import UsageError
 from zoomgap.geometry import Box
 from zoomgap.imaging import sha256
 
@@ -159,6 +162,15 @@ def test_hrbench_has_four_orders_in_one_cluster(shelf, tmp_path, kind):
     assert [s.answer for s in samples[:4]] == ["B", "A", "D", "C"]
     assert (samples[0].dimension, samples[3].meta["cycle_category"]) == ("single", "cycle_3")
     assert len(shelf.samples("hrbench-8k", tmp_path)) == 4
+
+
+def test_a_sets_letter_is_a_letter_where_options_are_letters_too(shelf, tmp_path):
+    row = hrbench_rows()[0] | {"question": "Which letter?", "A": "E", "B": "A", "C": "B", "D": "F", "answer": "B"}
+    path = write_tsv(tmp_path / "hr_bench_4k.tsv", [row])
+    assert shelf.samples("hrbench-4k", path)[0].answer == "B"
+    assert shelf.samples("text", path, "parquet", style="text")[0].answer == "C"
+    with pytest.raises(UsageError, match="can be read as several options"):
+        shelf.take("auto", path, "parquet")
 
 
 def mme_row(k: int, **change) -> dict:
@@ -362,6 +374,19 @@ def test_our_own_jsonl(shelf, tmp_path):
         "evidence": tuple({"x1": a, "y1": b, "x2": c, "y2": d} for a, b, c, d in full["evidence"]),
     }  # fmt: skip
     assert (second.answer, second.answer_kind, second.cluster) == ("4", "integer", second.image)
+
+
+def test_the_example_in_the_docs(shelf, tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    row = json.loads(page.split("```json\n")[1].split("```")[0])
+    (tmp_path / "images").mkdir()
+    for name in (row["image"], row["crop"]):
+        (tmp_path / name).write_bytes(image(0, 900, 500))
+    (sample,) = shelf.samples("mine", write_jsonl(tmp_path / "a.jsonl", [row]), "jsonl")
+    assert set(row) <= set(FIELDS)
+    assert {name: row[name] for name in ("id", "question", "answer", "cluster", "meta")} == {
+        name: getattr(sample, name) for name in ("id", "question", "answer", "cluster", "meta")
+    }
 
 
 def test_parquet_with_a_column_mapping(shelf, tmp_path):
