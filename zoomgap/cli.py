@@ -40,8 +40,10 @@ from zoomgap.options import (
     ImageReturn,
     Json,
     MaxImages,
+    MaxTokens,
     MaxZooms,
     Model,
+    Pixels,
     Stream,
     Tools,
     Wire,
@@ -120,14 +122,13 @@ def run_command(
     stream: Stream = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Samples under way at once.")] = 32,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
-    pixels: Annotated[
-        str | None, typer.Option(help="Pixel budget of the full image: a number, 2x, 4x or native; default by model.")
-    ] = None,
+    pixels: Pixels = None,
     max_zooms: MaxZooms = 3,
     tools: Tools = "zoom_in",
     padding: Annotated[float, typer.Option(help="Share of a box's sides added on each side of a crop.")] = 0.0,
     match: Annotated[str | None, typer.Option(help="Run whose image tokens direct-matched gets.")] = None,
     attempts: Annotated[int, typer.Option(min=1, help="Answers a sample, attempt k with seed + k.")] = 1,
+    max_tokens: MaxTokens = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of sampled answers.")] = 0,
     dry_run: Annotated[
@@ -151,6 +152,7 @@ def run_command(
 
     options = pipeline.RunOptions(
         sampling=Sampling(temperature=temperature, seed=seed),
+        max_tokens=max_tokens,
         pixels=pixels,
         max_zooms=max_zooms,
         tools=tuple(tools.split(",")),
@@ -207,7 +209,9 @@ def ask(
     max_images: MaxImages = None,
     wire: Wire = None,
     stream: Stream = False,
+    pixels: Pixels = None,
     max_zooms: MaxZooms = 3,
+    max_tokens: MaxTokens = None,
     tools: Tools = "zoom_in",
     db: Db = DEFAULT_DB,
     as_json: Json = False,
@@ -231,7 +235,9 @@ def ask(
             choice or [],
             arm,
             chosen,
-            pipeline.RunOptions(max_zooms=max_zooms, tools=tuple(tools.split(","))),
+            pipeline.RunOptions(
+                max_tokens=max_tokens, pixels=pixels, max_zooms=max_zooms, tools=tuple(tools.split(","))
+            ),
             None if as_json else step_line,
         )
     if as_json:

@@ -39,4 +39,10 @@ Arm = Annotated[
 ]
 MaxZooms = Annotated[int, typer.Option(min=0, help="How often the agent may look closer.")]
 Tools = Annotated[str, typer.Option(help="What the agent may use: zoom_in, and with commas rotate, view_whole.")]
+Pixels = Annotated[
+    str | None, typer.Option(help="Pixel budget of the full image: a number, 2x, 4x or native; default by model.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, help="Of a reply, thinking included; default by model (`zoomgap models show`).")
+]
 DEFAULT_DB = Path("zoomgap.db")

@@ -175,6 +175,18 @@ def down(request: Request) -> str:
     raise ModelError("nobody listens")
 
 
+async def test_a_sample_whose_image_cannot_be_shown_gets_its_error_and_the_run_goes_on(store):
+    samples = make_samples(store, 4)
+    lost = replace(samples[1], image="f" * 64)
+    long = replace(samples[2], image=store.add_image(imaging.encode(imaging.grey(Size(900, 3))), "image/jpeg",
+                                                     Size(900, 3)).sha256, width=900, height=3)  # fmt: skip
+    summary = await run_arm(spec_of(), [samples[0], lost, long, samples[3]], store, ScriptedModel(lambda _: "7"))
+    assert (summary.attempted, summary.answered, summary.errors) == (4, 2, 2)
+    errors = {row.sample: row.error for row in store.trajectories(verdict="error")}
+    assert "is not in" in errors["s1"]
+    assert "900 x 3" in errors["s2"]
+
+
 async def test_a_dead_endpoint_ends_the_run(store):
     with pytest.raises(ModelError, match="after 20 errors in a row, the last one: nobody listens") as caught:
         await work(store, 100, ScriptedModel(down), "direct", attempts=1)

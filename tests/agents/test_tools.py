@@ -119,12 +119,20 @@ def test_a_sliver_is_quoted_and_told_to_be_wider(convention):
             assert str(caught.value) == f"The box {shown} is over 200 times as long as wide: ask for a wider one."
 
 
-@pytest.mark.parametrize("image", [2, -1, 1.0, "1", True, [0], {}, "\ud800", "a\nb", 10**400, math.nan, "x" * 99])
+@pytest.mark.parametrize(
+    "image", [2, -1, 1.5, "-1", "one", True, [0], {}, "\ud800", "a\nb", 10**400, math.nan, "x" * 99]
+)
 @pytest.mark.parametrize("tool", ["zoom_in", "rotate"])
 def test_an_image_that_is_not_there_is_quoted_and_told_which_are(image, tool):
     arguments = {"bbox_2d": [100, 100, 200, 200], "degrees": 90, "image": image}
     sentence = refusal(arguments, "relative_1000", tool)
     assert sentence == f"There is no image {repr(image)[:40]}: the images are 0 to 1."
+
+
+@pytest.mark.parametrize("image", [1, "1", " 1 ", 1.0, None])
+def test_the_number_of_an_image_may_be_quoted(image):
+    arguments = {"bbox_2d": [100, 100, 200, 200], "image": image}
+    assert carry_out(arguments) == carry_out({**arguments, "image": 1})
 
 
 @pytest.mark.parametrize("text", ["not json", "[1, 2, 3, 4]", "", "null", "{", '{"bbox_2d": [1, 2,\n300', "9" * 5000,

@@ -103,6 +103,27 @@ def test_the_token_limit_is_named_as_the_model_wants(name, field):
 
 
 @pytest.mark.parametrize("wire", [CHAT, RESPONSES])
+@pytest.mark.parametrize("name", ["gpt-5-mini", "openai/o3", "gpt-4o", "yolo3"])
+def test_a_model_that_refuses_a_temperature_is_sent_none(wire, name):
+    sampling = {"temperature", "top_p"}
+    assert sampling & wire.body(TURNS, name, False).keys() == (sampling if name in ("gpt-4o", "yolo3") else set())
+
+
+def test_numbers_that_cannot_be_are_not_known():
+    def read(**values):
+        logprobs = {"content": [{"logprob": values.get("logprob", -0.5)}]}
+        choice = {"message": {"content": "B"}, "logprobs": logprobs}
+        return CHAT.read({"choices": [choice], "usage": {"prompt_tokens": values.get("tokens", 9)}})
+
+    assert (read().token_logprobs, read().usage.prompt_tokens) == ((-0.5,), 9)
+    assert read(logprob=1e-6).token_logprobs == (0.0,)
+    for logprob in (800, float("nan"), "x", None):
+        assert read(logprob=logprob).token_logprobs is None
+    for tokens in (-1, 10**30, True, 1.5):
+        assert read(tokens=tokens).usage.prompt_tokens is None
+
+
+@pytest.mark.parametrize("wire", [CHAT, RESPONSES])
 def test_images_are_put_into_their_slots(wire):
     urls = {VIEW.sha256: b"data:one", CROP.sha256: b"data:two"}
     written = encode(wire.body(TURNS, "m", False), urls)

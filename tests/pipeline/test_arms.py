@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from zoomgap import imaging
+from zoomgap.agents import Settings, tools
 from zoomgap.errors import UsageError
 from zoomgap.pipeline import ModelChoice, RunOptions, chance, dry_run, make_micro, run
 from zoomgap.pipeline.arms import NATIVE_PIXELS, pixels_of, spec_of
@@ -133,3 +134,28 @@ def test_crops_of_one_wire_do_not_go_over_the_other():
     assert replace(choice, wire="responses", overrides={}).way() == "responses"
     with pytest.raises(UsageError, match="drop --wire"):
         replace(choice, wire="chat").way()
+
+
+def test_the_schema_arm_is_told_what_the_agent_is_told(tmp_path):
+    with Store.open(tmp_path / "z.db") as store:
+        info = make_micro(store, 1, 8_000_000)
+        choice = ModelChoice(model="Qwen3-VL-8B", endpoint="http://127.0.0.1:9/v1/")
+        options = RunOptions(max_zooms=5, tools=("zoom_in", "rotate"), padding=0.1)
+        specs = {arm: spec_of(info, arm, choice, object(), options) for arm in ("agent", "direct-schema", "direct")}
+        told = {arm: tools.system_text(Settings.of(spec)) for arm, spec in specs.items()}
+        assert "5" in told["agent"]
+        assert told["direct-schema"] == told["agent"]
+        plain = spec_of(info, "direct", replace(choice, endpoint="http://127.0.0.1:9/v1"), object(), RunOptions())
+        assert specs["direct"].id == plain.id
+
+
+def test_the_length_of_a_reply_is_the_familys_unless_it_is_given(tmp_path):
+    with Store.open(tmp_path / "z.db") as store:
+        info = make_micro(store, 1, 8_000_000)
+
+        def length(model: str, **options) -> int:
+            choice = ModelChoice(model=model, endpoint="http://127.0.0.1:9/v1")
+            return spec_of(info, "direct", choice, object(), RunOptions(**options)).sampling.max_tokens
+
+        assert (length("gpt-5"), length("pixtral"), length("gpt-5", max_tokens=9)) == (8192, 1024, 9)
+        assert spec_of(info, "direct", ModelChoice(), object(), RunOptions()).sampling.max_tokens == 256

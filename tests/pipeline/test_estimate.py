@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from zoomgap import imaging, pipeline
@@ -24,11 +26,19 @@ def test_one_request_has_one_call_and_an_agent_a_range():
     assert (direct.samples, direct.calls, direct.completion_tokens) == (3, (3, 3), (3, 150))
     assert direct.prompt_tokens.low == direct.prompt_tokens.high
     agent = estimate(spec("agent", max_zooms=2), [SAMPLE], None, {})
-    assert agent.calls == (1, 5)
+    assert agent.calls == (1, 7)  # two zooms, two bad calls, one again, one too many, the answer
     assert agent.prompt_tokens.high > 5 * agent.prompt_tokens.low
     assert agent.cost is None
     assert direct.cost is not None
     assert direct.cost.high == pytest.approx((direct.prompt_tokens.high + 2 * 150) / 1e6)
+
+
+def test_each_picture_of_a_question_is_counted():
+    one, three = (
+        estimate(spec("direct"), [replace(SAMPLE, more_images=more)], None, {}).prompt_tokens.low
+        for more in ((), ("a" * 64, "b" * 64))
+    )
+    assert three - one == 2 * imaging.view_size(SAMPLE.size, 65_536, 32).pixels // 32**2
 
 
 @pytest.mark.parametrize("arm", ARMS)

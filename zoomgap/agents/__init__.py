@@ -3,11 +3,13 @@
 from zoomgap.agents.arms import CROPS, NEED_EVIDENCE, answer, check_arm, images_of, tiles
 from zoomgap.agents.circumstances import new_invocation
 from zoomgap.agents.context import Context, Settings
+from zoomgap.agents.graph import MAX_BAD_CALLS
 from zoomgap.agents.runner import Limits, Progress, RunSummary, run_arm
 from zoomgap.agents.tools import NAMES as TOOLS
 
 __all__ = [
     "CROPS",
+    "MAX_BAD_CALLS",
     "NEED_EVIDENCE",
     "TOOLS",
     "Context",

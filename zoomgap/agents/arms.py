@@ -111,10 +111,10 @@ def _forbidden(sample: Sample, view: Image, question: str, settings: Settings) -
 
 
 async def _answer_at_once(request: Request, context: Context) -> Outcome:
-    step, reply, _ = await context.ask(request, 0)
+    step, reply, too_long = await context.ask(request, 0)
     context.done(step)
     if reply is None:
-        return Outcome("endpoint_error", "", (step,), step.error)
+        return Outcome("context" if too_long else "endpoint_error", "", (step,), step.error)
     # Markup of a call that was forbidden is no answer.
     text = dialects.parse(reply, tools.NAMES).text if request.tool_choice == "none" else reply.text
     return Outcome("context" if reply.finish_reason == "length" else "answered", text, (step,))

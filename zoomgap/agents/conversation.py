@@ -46,7 +46,9 @@ def answers(
         return
     called = [replace(call, id=call.id or f"call_{turn}_{k}") for k, call in enumerate(calls, start=1)]
     # Servers read the arguments of past calls as JSON objects, and refuse the whole request where one is not.
-    history = [call if dialects.json_object(call.arguments) else replace(call, arguments="{}") for call in called]
+    history = [
+        call if dialects.json_object(call.arguments, strict=True) else replace(call, arguments="{}") for call in called
+    ]
     yield Message(role="assistant", content=(Text(spoken),) if spoken else (), tool_calls=tuple(history))
     shown: list[Text | Image] = []
     for number, call in enumerate(called):

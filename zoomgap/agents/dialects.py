@@ -55,13 +55,17 @@ def parse(reply: Reply, names: Sequence[str]) -> Parsed:
     return Parsed(tuple(call for block in blocks for call in block.calls), text)
 
 
-def json_object(text: str) -> dict[str, Any] | None:
-    """The JSON object that `text` is, or None for anything else."""
+def json_object(text: str, strict: bool = False) -> dict[str, Any] | None:
+    """The JSON object that `text` is, or None for anything else. strict: no NaN or infinity, which Python adds."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse if strict else None)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def storable(text: str) -> str:
@@ -96,7 +100,7 @@ def _tagged(text: str, names: Sequence[str]) -> Iterator[Block]:
         if _FUNCTION.match(inner):
             calls = [call for block in _functions(inner, names) for call in block.calls]
         elif keys or inner in names:
-            calls = [_written(name.strip(), _ARGUMENT.findall(inner))]
+            calls = [_written(name.strip(), _ARGUMENT.findall(inner[:MOST_MENDED]))]
         else:
             calls = _json_calls(inner, names)
         yield Block(*match.span(), calls)

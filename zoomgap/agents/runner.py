@@ -7,13 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zoomgap import grading
 from zoomgap.agents.arms import answer, check_arm
 from zoomgap.agents.circumstances import new_invocation
 from zoomgap.agents.context import Context, Settings
-from zoomgap.errors import ModelError, UsageError
+from zoomgap.errors import ImageError, ModelError, StoreError, UsageError
 from zoomgap.models.base import VisionModel
 from zoomgap.models.prices import Cost, cost_of
 from zoomgap.records import Grade, RunSpec, Sample, Trajectory
@@ -199,9 +199,17 @@ class _Invocation:
             forget()
 
     async def _answer(self, key: Key, invocation: str) -> Trajectory:
-        return await answer(
-            self.spec.arm, key.sample, self.context, run=self.run, attempt=key.attempt, invocation=invocation
-        )
+        """A sample whose image cannot be had or shown gets its error, and the run goes on."""
+        started = time.perf_counter()
+        ids: dict[str, Any] = {"run": self.run, "attempt": key.attempt, "invocation": invocation}
+        try:
+            return await answer(self.spec.arm, key.sample, self.context, **ids)
+        except (ImageError, StoreError) as error:
+            wall_ms = (time.perf_counter() - started) * 1000
+            return Trajectory(
+                **ids, sample=key.sample.id, stop_reason="endpoint_error", text="", steps=(), wall_ms=wall_ms,
+                error=str(error),
+            )  # fmt: skip
 
     def _count(self, trajectory: Trajectory) -> None:
         failed = trajectory.stop_reason in FAILED

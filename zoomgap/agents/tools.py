@@ -70,6 +70,10 @@ def read_call(
     image = arguments.get("image")
     if image is None:
         image = latest
+    if isinstance(image, str) and image.strip().isdecimal() and len(image) < 9:
+        image = int(image)  # some models quote every argument
+    if isinstance(image, float) and image.is_integer():
+        image = int(image)
     if type(image) is not int or not 0 <= image <= latest:
         raise BadCall(prompts.render("bad_image", image=_shown(image), latest=latest))
     if call.name == "rotate":

@@ -37,7 +37,8 @@ def identify(model: str) -> Identified:
     folder = Path(model.removeprefix("hf:"))
     if model.startswith("hf:") or (folder / "config.json").is_file():
         return _by_config(_config(folder))
-    return Identified(_by_name(model), "by its name")
+    named = next((family for family in FAMILIES if family.name == model), None)
+    return Identified(named or _by_name(model), "by its name")
 
 
 def family_named(name: str) -> Family:
@@ -69,6 +70,10 @@ def open_model(
         url = urlsplit(endpoint)
         if url.scheme not in ("http", "https") or not url.netloc:
             raise UsageError(f"endpoint '{endpoint}' is not a URL: give one such as http://localhost:8000/v1")
+        if url.username or url.password:
+            raise UsageError(
+                "the endpoint holds a name or a password, and it is stored: give the key in ZOOMGAP_API_KEY"
+            )
         if model.startswith("hf:"):
             raise UsageError(f"'{model}' runs in process and takes no endpoint: drop one of the two")
         from zoomgap.models.openai_api import EndpointModel

@@ -34,9 +34,9 @@ class Family(Rule):
     other; None is view_pixels, and where the two cross, crop_pixels holds. image_return: where a crop goes back.
     renders_tools: whether its chat template or API shows `tools` and past `tool_calls` to the model; where not, the
     tool has to stand in the system text. dialect: how it writes calls. suffix: whether questions end with a sentence on
-    the form of the answer. max_images: images that one request may hold, None where nothing is documented. pattern:
-    what names and model_types of the family contain (regular expression, any case). source: where the facts come from.
-    Raises ValueError, naming the field, for budgets under one patch.
+    the form of the answer. max_tokens: of a reply, thinking included. max_images: images that one request may hold,
+    None where nothing is documented. pattern: what names and model_types of the family contain (regular expression, any
+    case). source: where the facts come from. Raises ValueError, naming the field, for budgets under one patch.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Family(Rule):
     dialect: Dialect = "json"
     suffix: bool = True
     max_images: int | None = None
+    max_tokens: int = 1024
     pattern: str = ""
     source: str = ""
 
@@ -61,6 +62,8 @@ class Family(Rule):
                 raise ValueError(
                     f"{name} {budget} is under one patch of factor {self.factor}: give at least {self.factor**2}"
                 )
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens {self.max_tokens} leaves no reply: give at least 1")
         if self.max_images is not None and self.max_images < 1:
             raise ValueError(f"max_images {self.max_images} leaves no image: give at least 1")
 
@@ -72,6 +75,8 @@ class Family(Rule):
 
 
 PATCH28 = 28 * 28
+THINKING_TOKENS = 8192
+"""For replies of models that think before they answer."""
 _PROCESSOR = "transformers, models/{}/image_processing_{}.py"
 _UNSAID = "no documentation of boxes or calls was found: the defaults for unknown models"
 
@@ -79,6 +84,7 @@ _UNSAID = "no documentation of boxes or calls was found: the defaults for unknow
 FAMILIES = (
     Family(
         name="micro",
+        max_tokens=256,
         resize="smart_resize",
         factor=32,
         min_pixels=32 * 32,
@@ -121,6 +127,7 @@ FAMILIES = (
     ),
     Family(
         name="qwen3.5",
+        max_tokens=THINKING_TOKENS,
         resize="smart_resize",
         factor=32,
         min_pixels=256 * 256,
@@ -157,6 +164,7 @@ FAMILIES = (
     ),
     Family(
         name="glm-4.1v",
+        max_tokens=THINKING_TOKENS,
         resize="glm",
         factor=28,
         min_pixels=112 * 112 // 2,
@@ -169,6 +177,7 @@ FAMILIES = (
     ),
     Family(
         name="glm-v",
+        max_tokens=THINKING_TOKENS,
         resize="glm",
         factor=28,
         min_pixels=112 * 112 // 2,
@@ -183,6 +192,7 @@ FAMILIES = (
     ),
     Family(
         name="gemini",
+        max_tokens=THINKING_TOKENS,
         convention="relative_1000_yx",
         renders_tools=True,
         dialect="native",
@@ -192,6 +202,7 @@ FAMILIES = (
     ),
     Family(
         name="gpt",
+        max_tokens=THINKING_TOKENS,
         renders_tools=True,
         dialect="native",
         max_images=500,
@@ -217,6 +228,7 @@ FAMILIES = (
     ),
     Family(
         name="kimi-k2.5",
+        max_tokens=THINKING_TOKENS,
         convention="relative_1",
         resize="kimi",
         factor=28,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -23,8 +24,14 @@ from zoomgap.records import Image, Message, Reply, Request, Text, ToolCall, Usag
 CACHED_BYTES = 64 * 2**20
 """How many bytes of data URLs DataURLs keeps."""
 _IMAGE_SLOT = re.compile(rb'("(?:image_)?url":")sha256:([^"]*)"')
+_REASONING = re.compile(r"(^|/)(gpt-5|o\d)")
+"""OpenAI's reasoning models: they refuse a temperature, and the older name of the limit on tokens."""
 _SPOKEN = ("text", "output_text", "refusal")
 _MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+
+
+MOST_LOGPROB = 1e-3
+"""A logarithm over 0 by no more than this is a rounding error; one further over it is no probability."""
 
 
 class BadAnswerError(Exception):
@@ -69,9 +76,9 @@ def chat_body(request: Request, model: str, stream: bool) -> dict[str, Any]:
     for message in body["messages"]:
         if isinstance(message["content"], list):
             message["content"] = [_chat_part(part) for part in message["content"]]
-    # OpenAI's reasoning models refuse the older name of this field.
-    if re.match(r"(gpt-5|o\d)", model):
+    if _REASONING.search(model):
         body["max_completion_tokens"] = body.pop("max_tokens")
+        del body["temperature"], body["top_p"]
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
@@ -88,8 +95,7 @@ def responses_body(request: Request, model: str, stream: bool) -> dict[str, Any]
     body: dict[str, Any] = {
         "model": model,
         "input": [item for message in request.messages for item in _items(message)],
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
+        **({} if _REASONING.search(model) else {"temperature": sampling.temperature, "top_p": sampling.top_p}),
         "max_output_tokens": sampling.max_tokens,
         "store": False,
         "stream": stream,  # always said: `transformers serve` streams by default
@@ -356,12 +362,13 @@ def _string(value: Any) -> str:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int and 0 <= value < 2**53 else None
 
 
 def _logprobs(tokens: Iterable[Any]) -> tuple[float, ...] | None:
     values = [token.get("logprob") for token in tokens]
-    return tuple(values) if values and all(isinstance(value, (int, float)) for value in values) else None
+    known = all(isinstance(value, (int, float)) and -math.inf <= value <= MOST_LOGPROB for value in values)
+    return tuple(min(value, 0.0) for value in values) if values and known else None
 
 
 def _written(answer: Any) -> str:

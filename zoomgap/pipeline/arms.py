@@ -77,7 +77,9 @@ class ModelChoice:
 
     def way(self) -> WireName:
         """The wire to its endpoint. Raises UsageError where crops are to go back as the other wire has it."""
-        returned = self.endpoint is not None and self.settled().family.image_return == "responses"
+        if self.endpoint is None:
+            return "chat"  # a model in process has no wire
+        returned = self.settled().family.image_return == "responses"
         if returned and self.wire == "chat":
             raise UsageError("wire chat carries no crops of image return responses: drop --wire, or use another return")
         return self.wire or ("responses" if returned else "chat")
@@ -89,10 +91,12 @@ class RunOptions:
 
     pixels: budget of the full image: a number, `2x` for so many times the family's own, or `native`. tools, padding:
     of an agent, as in RunSpec. match: run (its first characters suffice) that `direct-matched` spends as much as.
-    limit: only the first so many samples. price: instead of the list price. limits: where to stop before the end.
+    max_tokens: of a reply. limit: only the first so many samples. price: instead of the list price. limits: where to
+    stop before the end.
     """
 
-    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=256))
+    sampling: Sampling = field(default_factory=Sampling)
+    max_tokens: int | None = None
     pixels: str | int | None = None
     min_crop_pixels: int | None = None
     crop_pixels: int | None = None
@@ -171,7 +175,9 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         raise UsageError(f"temperature {options.sampling.temperature} is no temperature: give 0 (greedy) or more")
     _check_agent_options(arm, options)
     family = choice.settled().family
-    max_zooms = options.max_zooms if arm.startswith("agent") else 0
+    # What is told to or done with a model that zooms is nothing to one that does not.
+    zooms = arm.startswith("agent") or arm == "direct-schema"
+    max_zooms = options.max_zooms if zooms else 0
     # What the processor makes of an image is nothing to a model whose boxes are parts of it.
     rule = family if family.convention == "absolute" else Rule(factor=family.factor)
     crops = replace(
@@ -186,9 +192,9 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         model=choice.model,
         weights=getattr(model, "weights", None),
         dtype=getattr(model, "dtype", None),
-        endpoint=choice.endpoint,
+        endpoint=choice.endpoint and choice.endpoint.rstrip("/"),
         prompts=prompts.fingerprint(),
-        sampling=options.sampling,
+        sampling=replace(options.sampling, max_tokens=options.max_tokens or family.max_tokens),
         view_pixels=pixels_of(options.pixels, family.view_pixels),
         min_crop_pixels=crops.least,
         crop_pixels=crops.most,
@@ -197,8 +203,8 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         convention=family.convention,
         suffix=family.suffix,
         attempts=options.attempts,
-        tools=options.tools,
-        padding=options.padding,
+        tools=options.tools if zooms else TOOLS[:1],
+        padding=options.padding if zooms else 0.0,
         renders_tools=family.renders_tools,
         dialect=family.dialect,
         wire=choice.way(),
@@ -219,6 +225,18 @@ def _max_images(arm: str, model: str, family: Family, max_zooms: int) -> int | N
             "use another arm, or give what the model takes with --max-images"
         )
     return family.max_images
+
+
+def _check_pictures(samples: Sequence[Sample], choice: ModelChoice) -> None:
+    most, allowed = (
+        max((1 + len(sample.more_images) for sample in samples), default=1),
+        choice.settled().family.max_images,
+    )
+    if allowed is not None and most > allowed:
+        raise UsageError(
+            f"a question is about {most} pictures and model '{choice.model}' takes {allowed} a request: "
+            "use another model, or give what it takes with --max-images"
+        )
 
 
 def pixels_of(given: str | int | None, own: int) -> int:
@@ -284,6 +302,7 @@ def dry_run(store: Store, benchmark: str, arm: str, choice: ModelChoice, options
     info = store.benchmark(benchmark)
     samples = store.samples(benchmark, limit=options.limit)
     check_arm(arm, samples)
+    _check_pictures(samples, choice)
     if options.match is not None:
         options = replace(options, match=store.run(options.match).id)
     model = open_model(choice.model, choice.endpoint, store.objects.read)
@@ -306,6 +325,7 @@ def run(
     """Run one arm over a benchmark, going on from what is stored."""
     info = store.benchmark(benchmark)
     samples = store.samples(benchmark)
+    _check_pictures(samples[: options.limit], choice)
     if options.match is not None:
         options = replace(options, match=store.run(options.match).id)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from zoomgap import imaging, prompts
-from zoomgap.agents import CROPS, NEED_EVIDENCE, tiles
+from zoomgap.agents import CROPS, MAX_BAD_CALLS, NEED_EVIDENCE, tiles
 from zoomgap.geometry import Box
 from zoomgap.models.prices import Cost
 from zoomgap.records import RunSpec, Sample
@@ -20,8 +20,9 @@ CALL_TOKENS = 60
 """A tool call with its answer, roughly."""
 SCHEMA_TOKENS = 250
 """Tools and what a model is told about them, roughly."""
-FORCED_CALLS = 2
-"""An agent's last call may be refused, and asked again without tools."""
+FORCED_CALLS = MAX_BAD_CALLS + 2
+"""Besides its zooms and its answer, an agent's calls that are refused: bad ones, one of a box that it has seen, and the
+last one, which forces the answer."""
 
 
 class Range(NamedTuple):
@@ -77,6 +78,7 @@ def first_prompt(spec: RunSpec, sample: Sample, budgets: Mapping[str, int]) -> i
     """Tokens of a sample's first request, roughly."""
     text = prompts.question(sample.question, choices=sample.choices, answer_kind=sample.answer_kind, suffix=spec.suffix)
     pixels = imaging.view_size(sample.size, budgets.get(sample.id, spec.view_pixels), spec.factor).pixels
+    pixels *= 1 + len(sample.more_images)
     if spec.arm in NEED_EVIDENCE:
         region = _crop(imaging.region_box(sample.evidence, sample.size), spec)
         pixels = region + (pixels if spec.arm == "oracle" else 0)
