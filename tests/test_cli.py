@@ -163,6 +163,8 @@ def test_ask_prints_each_step_and_stores_it(tmp_path):
         (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--model", "hf:/nowhere"), 2, "/nowhere"),
         (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--concurrency", "0"), 2, "--concurrency"),
         (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--limit", "-5"), 2, "--limit"),
+        (("run", "--bench", "micro-8000000-12", "--arm", "tiles", "--max-images", "4", "--dry-run"), 2, "5 images"),
+        (("ask", PHOTO, "what?", "--max-images", "1"), 2, "--max-images"),
         (("run", "--bench", "micro-8000000-12", "--arm", "direct", "--temperature", "nan"), 2, "--temperature"),
         (("run", "--bench", "micro-8000000-12"), 2, "--arm"),
         (("compare", "zzzz", "yyyy"), 2, "zzzz"),

@@ -261,6 +261,7 @@ def test_a_broken_block_is_a_call_with_broken_arguments(block):
         "```python\nprint(2 + 3)\n```",
         "[B]",
         "(zoom_in)",
+        "```python\nlen('zoom_in')\n```",
         "zoom_in shows B (I think)",
         "[A, B]",
     ],
