@@ -1,0 +1,182 @@
+"""The rules for choices and integers: possible answers become marks, which are looked for where answers stand."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from itertools import pairwise
+
+from zoomgap.grading.language import (
+    ALONE,
+    ANCHOR,
+    ANCHOR_AFTER,
+    CONCLUSION,
+    DENIED,
+    DROPPED,
+    HEAD,
+    MARK,
+    MORE,
+    NO_CONTENT,
+    NO_MENTION,
+    OPENING,
+    SENTENCE_END,
+    TAKEN_BACK,
+)
+from zoomgap.grading.numbers import numbers
+from zoomgap.grading.options import Mark, Options, lone_letters, named, options_of
+from zoomgap.grading.words import words
+from zoomgap.records import AnswerKind
+
+FEW = 4
+"""So many words after "the answer is" name something, possible or not; more may lead up to an answer elsewhere."""
+
+
+_PERHAPS_A = re.compile(r"\s*A\s")
+_APART = re.compile(r"[\w,;+&/]")
+
+
+class Page:
+    """A plain text with its marks.
+
+    text: with a mark for each possible answer. marks: by place, those that the reply does not deny. named: places of
+    the marks that are more than a letter.
+    """
+
+    def __init__(self, text: str, kind: AnswerKind, choices: tuple[str, ...]) -> None:
+        self.kind, self.counts = kind, kind == "integer"
+        if kind == "integer":
+            found = [Mark(None if n.value is None else str(n.value), n.start, n.end) for n in numbers(text)]
+            self.text = _marked(text, found)
+            self.polar = False
+            letters: list[Mark] = []
+        else:
+            options = options_of(choices)
+            self.counts = bool(options.numbers)
+            text = _without_repeats(text, options)
+            found = list(named(text, options))
+            self.polar = bool(found) and text[found[0].start : found[0].end].lower() in ("yes", "no")
+            letters = list(lone_letters(_marked(text, found), options.letters))
+            self.text = _marked(text, [*found, *letters])
+        self.named = {mark.start for mark in found}
+        self.marks = sorted([*found, *letters], key=lambda mark: mark.start)
+        self._deny()
+
+    def _deny(self) -> None:
+        """Drop the marks that the reply says are not the answer, each with the letter or text beside it."""
+        chars, kept = list(self.text), self.marks
+        for match in DENIED[self.kind].finditer(self.text):
+            first, last = self._places(*match.span())
+            start, end = match.span()
+            said = {mark.answer for mark in self.marks[first:last]}
+            if first and self._belongs(self.marks[first - 1], self.marks[first], said):
+                start = self.marks[first - 1].start
+            if last < len(self.marks) and self._belongs(self.marks[last - 1], self.marks[last], said):
+                end = self.marks[last].end
+            chars[start:end] = DROPPED * (end - start)
+        self.text = "".join(chars)
+        self.marks = [mark for mark in kept if self.text[mark.start] == MARK]
+
+    def _belongs(self, first: Mark, second: Mark, said: set[str | None]) -> bool:
+        """Whether two neighbours are a letter and its text, as in "D. green"."""
+        return {first.answer, second.answer} <= said and not re.search(r"\w", self.text[first.end : second.start])
+
+    def _places(self, start: int, end: int) -> tuple[int, int]:
+        """The marks that begin between two places, as indices."""
+        first, last = (bisect_left(self.marks, at, key=lambda mark: mark.start) for at in (start, end))
+        return first, last
+
+    def between(self, start: int, end: int) -> list[Mark]:
+        """The marks that begin between two places. Numbers apart are none: 3 red and 3 blue dots are not 3."""
+        first, last = self._places(start, end)
+        marks = self.marks[first:last]
+        gaps = (self.text[one.end : other.start] for one, other in pairwise(marks)) if self.counts else ()
+        return [Mark(None, start, end)] if any(_APART.search(gap) for gap in gaps) else marks
+
+    def anchored(self) -> list[Mark]:
+        """What is announced: after "the answer is", before "is correct", in the sentence that draws the conclusion.
+
+        Where an answer is called final, only that. An announced answer that is not possible is a mark without one.
+        """
+        found: list[Mark] = []
+        unread: list[Mark] = []
+        announced = anchors(self.text)
+        for anchor, limit in zip(
+            announced, [*(after.start() for after in announced[1:]), len(self.text)], strict=False
+        ):
+            head = HEAD.match(self.text, anchor.end())
+            if head:
+                found += self.between(*head.span("marks"))
+                continue
+            end = end_of_sentence(self.text, anchor.end(), limit)
+            found += (inside := self.mentioned(anchor.end(), end))
+            content = self.text[anchor.end() : end]
+            if not inside and _PERHAPS_A.match(content):
+                found.append(Mark(None, anchor.start(), anchor.end()))
+            elif not inside and 0 < len(words(content)) <= FEW and not NO_CONTENT.search(content):
+                unread.append(Mark(None, anchor.start(), anchor.end()))
+        for match in ANCHOR_AFTER.finditer(self.text):
+            if not TAKEN_BACK.search(self.text, max(match.start() - 60, 0), match.start()):
+                found += self.between(*match.span("marks"))
+        return found + self.concluded() or unread
+
+    def concluded(self) -> list[Mark]:
+        """The marks of the last sentence if it draws a conclusion."""
+        *_, start = [0, *(match.end() for match in CONCLUSION.finditer(self.text))]
+        last = self.text[start:].rstrip(" \n.!?\"')")
+        return self.mentioned(start, len(self.text)) if start and not re.search(r"[.!?;]\s|\n", last) else []
+
+    def alone(self) -> list[Mark]:
+        """The marks of lines that are nothing else. A number after a label of its own ("Row 2:") is the label's.
+
+        A single letter that opens a line counts with them; several are a list of the options.
+        """
+        found: list[Mark] = []
+        for match in ALONE.finditer(self.text):
+            group = "marks" if match["marks"] else "last"
+            if self.kind == "choice" or not self.text[: match.start()].rstrip().endswith(":"):
+                found += self.between(*match.span(group))
+        if self.kind == "integer" or not found:
+            return found
+        known = self.named | {mark.start for mark in found}
+        opening = [mark for match in OPENING.finditer(self.text) for mark in self.between(*match.span("marks"))]
+        letters = [mark for mark in opening if mark.start not in known]
+        return [*letters, *found] if len({mark.answer for mark in letters}) == 1 else found
+
+    def mentioned(self, start: int, end: int) -> list[Mark]:
+        """All marks of a passage, unless it denies, asks, or has a letter only somewhere in a sentence."""
+        marks, passage = self.between(start, end), self.text[start:end]
+        opens = HEAD.match(passage, len(passage) - len(passage.lstrip()))
+        if self.kind == "choice" and not opens and not any(m.start in self.named and m.answer for m in marks):
+            return []
+        if not self.polar and NO_MENTION[self.kind].search(passage):
+            return []
+        # Of "the bus is red, the car is not blue" nothing is left, of "it is not red but blue" the rest.
+        apart = DROPPED in passage and SENTENCE_END.search(passage.strip(" \n.!"))
+        return [] if apart else marks
+
+
+def anchors(text: str) -> list[re.Match[str]]:
+    """What announces an answer and is not taken back; the final ones if there are any."""
+    found = [m for m in ANCHOR.finditer(text) if not TAKEN_BACK.search(text[max(m.start() - 60, 0) : m.start()])]
+    return [match for match in found if match["final"] or match["last"]] or found
+
+
+def end_of_sentence(text: str, start: int, limit: int) -> int:
+    """Where the sentence ends that a place is in, at most the limit."""
+    stop = SENTENCE_END.search(text, start, limit)
+    return stop.start() if stop else limit
+
+
+def _marked(text: str, found: list[Mark]) -> str:
+    """The text with each mark's place turned into MARK and MORE, of the same length."""
+    chars = list(text)
+    for _, start, end in found:
+        chars[start:end] = MARK + MORE * (end - start - 1)
+    return "".join(chars)
+
+
+def _without_repeats(text: str, options: Options) -> str:
+    """The text without the list of all choices, line breaks kept."""
+    if options.repeat is None:
+        return text
+    return options.repeat.sub(lambda match: re.sub("[^\n]", " ", match[0]), text)
