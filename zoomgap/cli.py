@@ -16,6 +16,7 @@ import typer
 from zoomgap import __version__
 from zoomgap.cli_bench import bench_app
 from zoomgap.cli_distill import distill_app
+from zoomgap.cli_grade import regrade, score
 from zoomgap.cli_models import models_app
 from zoomgap.console import (
     answer_line,
@@ -245,6 +246,12 @@ def ask(
             f"no answer: the {arm} arm stopped ({trajectory.stop_reason}) after {trajectory.turns} calls: "
             "ask again with another --arm, --max-zooms or --model"
         )
+
+
+# Grading
+
+app.command("score")(score)
+app.command("regrade")(regrade)
 
 
 # Traces

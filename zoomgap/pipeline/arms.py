@@ -413,7 +413,8 @@ def run_row(store: Store, summary: RunSummary, limit: int | None = None) -> dict
     data = run_data(store, summary.run)
     asked = {sample.id for sample in store.samples(spec.benchmark, limit=limit)}
     data = replace(data, results=[result for result in data.results if result.sample.id in asked])
-    (row,) = compare([data], guess=chance).to_json()["runs"]
+    found = compare([data], guess=chance).to_json()
+    (row,) = found["runs"]
     kept = (
         "accuracy", "low", "high", "p50_ms", "p95_ms", "prompt_tokens", "completion_tokens", "image_tokens", "turns",
         "cost",
@@ -430,6 +431,7 @@ def run_row(store: Store, summary: RunSummary, limit: int | None = None) -> dict
         "errors": summary.errors,
         "correct": summary.correct,
         **{name: row[name] for name in kept},
+        "grader": found["grader"],
         "seconds": summary.seconds,
         "resumed": summary.resumed,
     }
