@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -51,14 +53,82 @@ def models_markdown() -> str:
     families = (*FAMILIES, UNKNOWN)
     table = "\n".join([head, *map(row, families)])
     sources = "\n".join(f"- {family.name}: {family.source}" for family in families)
-    before, mark, rest = (DOCS / "models.md").read_text(encoding="utf-8").partition("<!-- families -->\n")
-    _, end, after = rest.partition("<!-- end of families -->\n")
-    assert mark, "docs/models.md has lost its first mark"
-    assert end, "docs/models.md has lost its last mark"
-    return f"{before}{mark}{table}\n\nSources:\n\n{sources}\n{end}{after}"
+    return filled("models.md", families=f"{table}\n\nSources:\n\n{sources}\n")
 
 
-PAGES = {"cli.md": cli_markdown, "schema.md": schema_markdown, "models.md": models_markdown}
+RULES = {
+    "answer_tag": "**answer_tag**: what stands in the last `<answer>` tags. Other text does not count; an empty tag "
+    "is an empty answer.",
+    "boxed": "**boxed**: what stands in `\\boxed{}`, however its letter is set.",
+    "anchored": "**anchored**: what is announced, by words such as *the answer is*, *Answer:*, *I choose*, *B is "
+    "correct*, or by a last sentence that begins with *so* or *therefore*. Where an answer is called final, only that.",
+    "alone": "**alone**: a line, or the last sentence, that is nothing but the answer.",
+    "only": "**only**: the one option or number that the reply speaks of, without denying it, asking or comparing. A "
+    "letter has to open the reply; of option texts the longest counts. For open text: the reply, if it is short.",
+    "whole": "**whole** (open text): the reply is the gold.",
+    "none": "**unparsed**: no rule finds an answer, or one rule finds two.",
+}
+SHOWN = {"answer_tag": 3, "boxed": 6, "anchored": 2, "whole": 2, "none": 2}
+"""Examples of each group of the table; one for the other rules."""
+FORMS = {"choice": "choice", "integer": "integer", "text": "open text"}
+
+
+def grading_markdown() -> str:
+    """docs/grading.md with its rules, examples and comparison made anew from the table of the tests."""
+    folder = Path(__file__).parent / "grading"
+    rows = [json.loads(line) for line in (folder / "table.jsonl").read_text(encoding="utf-8").splitlines()]
+    parts = [f"{about}\n\n{examples(rows, rule)}" for rule, about in RULES.items()]
+    faults = json.loads((folder / "faults.json").read_text(encoding="utf-8"))
+    head = "| lmms-eval 0.7.3 | replies | one of them | it reads | we read |\n" + "|---" * 5 + "|"
+    lines = []
+    for fault, about in faults.items():
+        found = [row for row in rows if row.get("fault") == fault]
+        first = found[0]
+        read = " | ".join(f"`{first[key]}`" if first[key] else "nothing" for key in ("lmms_eval", "read"))
+        lines.append(f"| {about} | {len(found)} | {code(first['reply'])} | {read} |")
+    asked = [row for row in rows if "lmms_eval" in row]
+    apart = f"They differ on {sum('fault' in row for row in asked)} of {len(asked)} replies."
+    return filled(
+        "grading.md", rules="\n\n".join(parts) + "\n", faults="\n".join([apart, "", head, *lines]) + "\n",
+    )  # fmt: skip
+
+
+def examples(rows: list[dict[str, Any]], rule: str) -> str:
+    """The first replies of each group of the table that the rule reads, as a table."""
+    seen: dict[tuple[str, str], int] = {}
+    lines = ["| reply | form | read | why |", "|---|---|---|---|"]
+    for row in rows:
+        group = (row["id"].rpartition("-")[0], row["answer_kind"])
+        if row["rule"] == rule and len(row["reply"]) < 200 and seen.setdefault(group, 0) < SHOWN.get(rule, 1):
+            seen[group] += 1
+            form = FORMS[row["answer_kind"]] + (f": {', '.join(row['choices'])}" if row["choices"] else "")
+            lines.append(f"| {code(row['reply'])} | {form} | {code(row['read'] or '')} | {row['note']} |")
+    return "\n".join(lines)
+
+
+def code(text: str) -> str:
+    """A text as it is written, in a cell of a table."""
+    if not text.strip():
+        return "(white space)" if text else "(nothing)"
+    shown = text.replace("|", "\\|").replace("\n", "⏎")
+    return f"`` {shown} ``"
+
+
+def filled(page: str, **parts: str) -> str:
+    """A page of docs/ with the parts between its marks made anew; the rest is written by hand."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for name, part in parts.items():
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end of {name} -->\n")
+        assert mark, f"docs/{page} has lost the mark before its {name}"
+        assert end, f"docs/{page} has lost the mark after its {name}"
+        text = f"{before}{mark}{part}{end}{after}"
+    return text
+
+
+PAGES = {
+    "cli.md": cli_markdown, "schema.md": schema_markdown, "models.md": models_markdown, "grading.md": grading_markdown,
+}  # fmt: skip
 
 
 def main() -> None:

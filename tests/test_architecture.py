@@ -38,7 +38,9 @@ ALLOWED = {
     "cli_bench": BELOW | {"options", "storage", "pipeline", "console", "console_bench"},
     "cli_models": {"errors", "models", "config", "console", "options"},
     "cli_distill": BELOW | {"options", "storage", "pipeline", "distill", "console", "console_bench"},
-    "cli": BELOW | {"options", "storage", "pipeline", "demo", "console", "cli_bench", "cli_distill", "cli_models"},
+    "cli_grade": {"errors", "pipeline", "console", "options"},
+    "cli": BELOW
+    | {"options", "storage", "pipeline", "demo", "console", "cli_bench", "cli_distill", "cli_grade", "cli_models"},
     "__main__": {"cli"},
 }
 HEAVY_ALLOWED = {

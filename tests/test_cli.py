@@ -17,6 +17,7 @@ import pytest
 
 from zoomgap import cli
 from zoomgap.agents import NEED_EVIDENCE
+from zoomgap.grading import GRADER
 from zoomgap.models import openai_api
 from zoomgap.models.catalog import MICRO_PATH
 from zoomgap.records import ARMS
@@ -86,7 +87,7 @@ def test_run_prints_stable_keys_and_resumes(db):
     assert list(row) == [
         "run", "bench", "arm", "model", "n", "attempted", "answered", "unparsed", "errors", "correct", "accuracy",
         "low", "high", "p50_ms", "p95_ms", "prompt_tokens", "completion_tokens", "image_tokens", "turns", "cost",
-        "seconds", "resumed",
+        "seconds", "resumed", "grader",
     ]  # fmt: skip
     assert row["attempted"] == row["resumed"] == 12
     assert row["attempted"] == row["answered"] + row["unparsed"] + row["errors"]
@@ -107,6 +108,7 @@ def test_traces_are_records(db):
     assert len(shown["steps"]) == agent["turns"]
     text = done("traces", "show", agent["id"], db=db)
     assert "answer:" in text
+    assert f"{GRADER}: " in text
 
 
 def test_compare_writes_a_report_of_one_file(db, tmp_path, dom_of):

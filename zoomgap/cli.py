@@ -16,6 +16,7 @@ import typer
 from zoomgap import __version__
 from zoomgap.cli_bench import bench_app
 from zoomgap.cli_distill import distill_app
+from zoomgap.cli_grade import regrade, score
 from zoomgap.cli_models import models_app
 from zoomgap.console import (
     answer_line,
@@ -253,6 +254,12 @@ def ask(
         )
 
 
+# Grading
+
+app.command("score")(score)
+app.command("regrade")(regrade)
+
+
 # Traces
 
 
@@ -295,6 +302,7 @@ def traces_show(
         trajectory = store.trajectory(trace)
         spec = store.run(trajectory.run)
         sample = store.sample(spec.benchmark, trajectory.sample)
+        grades = store.grades(trace)
     if as_json:
         print_json(trajectory_json(trajectory))
         return
@@ -306,6 +314,8 @@ def traces_show(
     answer_line(trajectory)
     if sample.answer:
         print(f"gold: {sample.answer}")
+    for grade in grades:
+        print(f"{grade.grader}: {grade.verdict} ({grade.rule})")
 
 
 # Comparison

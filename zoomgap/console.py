@@ -89,7 +89,7 @@ def run_lines(row: dict[str, Any]) -> None:
     print(
         f"run {row['run']}: {row['arm']} of {row['model']} on {row['bench']}: accuracy {row['accuracy']:.3f} "
         f"({row['low']:.3f} to {row['high']:.3f}), {row['correct']} of {row['attempted']} correct, "
-        f"{row['unparsed']} unparsed, {row['errors']} errors"
+        f"{row['unparsed']} unparsed, {row['errors']} errors, graded by {row['grader'] or 'nobody'}"
     )
     turns = "" if row["turns"] is None else f"; {row['turns']:.2f} turns each"
     print(f"{row['seconds']:.1f} s for {row['attempted'] - row['resumed']} new answers{turns}")
@@ -135,6 +135,27 @@ def answer_line(trajectory: Trajectory) -> None:
     print(f"answer: {trajectory.text.strip() or '-'}   ({trajectory.stop_reason}, {trajectory.wall_ms:.0f} ms)")
 
 
+def score_lines(rows: list[dict[str, Any]]) -> None:
+    """Counts of verdicts. rows: of grades.Tally.rows."""
+    keys = ("answer_kind", "n", "correct", "incorrect", "unparsed", "errors")
+    shown = [(*(row[key] for key in keys), *(f"{row[key]:.3f}" for key in ("accuracy", "low", "high"))) for row in rows]
+    table((*keys, "accuracy", "from", "to"), shown)
+
+
+def regraded_lines(rows: list[dict[str, Any]]) -> None:
+    """Runs and how many verdicts a newer grader changed. rows: of grades.regraded_json."""
+    keys = ("run", "grader", "n", "new", "changed")
+    table(keys, [[row[key] for key in keys] for row in rows])
+
+
+def judged_lines(rows: list[dict[str, Any]]) -> None:
+    """What a judge said of runs, beside the rules. rows: of judge.Judged.to_json."""
+    keys = ("run", "n", "correct_by_rules", "asked", "new", "correct", "incorrect", "undecided", "errors")
+    if rows:
+        print(f"asked {rows[0]['grader']} about open text that is not the gold, and unparsed replies:")
+        table([key.replace("_", " ") for key in keys], [[row[key] for key in keys] for row in rows])
+
+
 def comparison_lines(found: dict[str, Any]) -> None:
     """A comparison in words. found: of Comparison.to_json."""
     rows = []
@@ -146,6 +167,7 @@ def comparison_lines(found: dict[str, Any]) -> None:
         kinds = f"{len(row['acuity_dimensions'])} of {len(row['by_dimension'])}"
         rows.append((row["run"], row["label"], row["n"], accuracy, bounds, row["errors"], p50, acuity, kinds))
     table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px", "kinds"), rows)
+    print(f"graded by {found['grader'] or 'nobody'}")
     names = {row["run"]: row["label"] for row in found["runs"]}
     for gap in found["gaps"]:
         value = f"refused: {gap['refused']}" if gap["refused"] else interval(gap["difference"], gap["low"], gap["high"])

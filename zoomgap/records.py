@@ -33,6 +33,9 @@ Arm = Literal[
 Labels = Literal["agent", "self", "random-crop", "gold"]
 
 ARMS: tuple[str, ...] = get_args(Arm)
+JUDGE = "judge:"
+"""How the name of a grader begins that is a model: its verdicts stand beside those of the rules."""
+
 LABELS: tuple[str, ...] = get_args(Labels)
 DIMENSIONS = ("counting", "ocr", "color", "structure", "material", "object")
 """The six dimensions of ZoomBench (arXiv 2602.11858)."""
@@ -308,7 +311,10 @@ class Trajectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grade:
-    """A verdict on one reply. answer: what was read from it. span: where in the reply it stands, start and end."""
+    """A verdict on one reply. answer: what was read from it. span: where in the reply it stands, start and end.
+
+    grader: `rules-` with a version, or JUDGE with the judge's name and prompts.
+    """
 
     verdict: Verdict
     rule: str
@@ -387,7 +393,7 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One graded answer, flat: what the comparison reads.
+    """One graded answer, flat: what the comparison reads. grader: of the verdict, "" for an error without one.
 
     scale: resize factor of the full image at the direct arm's budget (view pixels per original pixel).
     """
@@ -412,6 +418,7 @@ class Result:
     cost: float | None = None
     invocation: str = ""
     trajectory: int = 0
+    grader: str = ""
 
     @property
     def evidence_px(self) -> float | None:

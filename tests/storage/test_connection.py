@@ -15,6 +15,7 @@ import pytest
 from sqlite_utils import Database, Migrations
 
 from zoomgap.errors import StoreError
+from zoomgap.grading import GRADER
 from zoomgap.storage import Store, connection, migrations
 from zoomgap.storage.migrations import ADDED
 from zoomgap.storage.views import VIEWS_1
@@ -181,12 +182,15 @@ def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
     path = shelf.store.path
     id = shelf.store.add_trajectory(shelf.trajectory(), shelf.grade())
     connection = shelf.store.database.conn
-    connection.execute("DROP VIEW v_steps")
+    for view in ("v_grades", "v_runs", "v_trajectories", "v_steps"):
+        connection.execute(f"DROP VIEW {view}")
+    for view in VIEWS_1:
+        if view.startswith(("CREATE VIEW v_steps ", "CREATE VIEW v_trajectories ", "CREATE VIEW v_runs ")):
+            connection.execute(view)
     for table in ("image_hashes", "renditions"):
         connection.execute(f"DROP TABLE {table}")
     for table, column in ADDED:
         connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    connection.execute(next(view for view in VIEWS_1 if view.startswith("CREATE VIEW v_steps ")))
     connection.execute("DELETE FROM _sqlite_migrations WHERE name <> 'm001_records'")
     shelf.store.close()
     with Store.open(path) as store:
@@ -195,6 +199,7 @@ def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
         assert store.samples("tiny")[0] == shelf.sample(0, shelf.original)
         assert store.verify() == []
         assert [row["call"] for row in store.database["v_steps"].rows] == [0, 0]
+        assert [row["grader"] for row in store.database["v_trajectories"].rows] == [GRADER]
 
 
 def test_crops_of_older_runs_filled_their_budget(shelf) -> None:

@@ -15,7 +15,7 @@ from zoomgap import imaging
 from zoomgap.errors import ImageError, StoreError, UsageError
 from zoomgap.geometry import Box, Size
 from zoomgap.grading import GRADER
-from zoomgap.records import Invocation, Rendition, Sampling
+from zoomgap.records import JUDGE, Invocation, Rendition, Sampling
 from zoomgap.storage import Store
 
 
@@ -274,6 +274,41 @@ def test_grades_are_versions(shelf) -> None:
     assert [result.verdict for result in store.results(shelf.spec.id)] == ["correct"]
     assert [result.verdict for result in store.results(shelf.spec.id, grader="other-2")] == ["incorrect"]
     assert store.trajectories()[0].verdict == "incorrect"
+
+
+def test_a_judge_stands_beside_the_rules(shelf) -> None:
+    store, judge = shelf.store, f"{JUDGE}m@1"
+    id = store.add_trajectory(shelf.trajectory(), shelf.grade())
+    assert store.add_grades([(id, shelf.grade("incorrect", "same / different", judge))]) == 1
+    assert store.add_grades([(id, shelf.grade())]) == 0, "the rules' newest is the same still"
+    assert [grade.grader for grade in store.grades(id)] == [GRADER, judge]
+    (row,) = store.trajectories()
+    assert (row.verdict, row.grader) == ("correct", GRADER)
+    assert [result.verdict for result in store.results(shelf.spec.id)] == ["correct"]
+    assert [(result.verdict, result.grader) for result in store.results(shelf.spec.id, grader=judge)] == [
+        ("incorrect", judge)
+    ]
+    (runs,) = store.database.execute("SELECT graders FROM v_runs").fetchall()
+    assert runs[0] == GRADER
+    shown = store.database.execute("SELECT grader, verdict, shown, gold, text FROM v_grades").fetchall()
+    assert [tuple(row) for row in shown] == [(GRADER, "correct", "A", "A", "A"), (judge, "incorrect", "A", "A", "A")]
+
+
+def test_what_is_to_be_graded(shelf) -> None:
+    store = shelf.store
+    ids = [
+        store.add_trajectory(shelf.trajectory("s0"), shelf.grade("unparsed", None, "rules-0")),
+        store.add_trajectory(shelf.trajectory("s1"), shelf.grade()),
+        store.add_trajectory(shelf.trajectory("s2", stop_reason="endpoint_error")),
+        store.add_trajectory(shelf.trajectory("s3", stop_reason="context", error="too long")),
+    ]
+    for chunk in (1, 3, 500):
+        found = [answer for part in store.graded(shelf.spec.id[:5], chunk=chunk) for answer in part]
+        assert [answer.trajectory for answer in found] == ids
+        assert [answer.failed for answer in found] == [False, False, True, True]
+        assert [answer.grade and answer.grade.verdict for answer in found] == [None, "correct", None, None]
+        assert [answer.before and answer.before.grader for answer in found] == ["rules-0", None, None, None]
+        assert [answer.sample.id for answer in found] == ["s0", "s1", "s2", "s3"]
 
 
 def test_grade_of_no_trajectory(shelf) -> None:

@@ -3,6 +3,7 @@
 from zoomgap.agents.arms import CROPS, NEED_EVIDENCE, answer, check_arm, images_of, tiles
 from zoomgap.agents.circumstances import new_invocation
 from zoomgap.agents.context import Context, Settings
+from zoomgap.agents.grades import Regraded, regrade
 from zoomgap.agents.graph import MAX_BAD_CALLS
 from zoomgap.agents.runner import Limits, Progress, RunSummary, run_arm
 from zoomgap.agents.tools import NAMES as TOOLS
@@ -15,12 +16,14 @@ __all__ = [
     "Context",
     "Limits",
     "Progress",
+    "Regraded",
     "RunSummary",
     "Settings",
     "answer",
     "check_arm",
     "images_of",
     "new_invocation",
+    "regrade",
     "run_arm",
     "tiles",
 ]

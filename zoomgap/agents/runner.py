@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from zoomgap import grading
 from zoomgap.agents.arms import answer, check_arm
 from zoomgap.agents.circumstances import new_invocation
 from zoomgap.agents.context import Context, Settings
+from zoomgap.agents.grades import grade_answer, regrade
 from zoomgap.errors import ImageError, ModelError, StoreError, UsageError
 from zoomgap.models.base import VisionModel
 from zoomgap.models.prices import Cost, cost_of
@@ -113,6 +113,7 @@ async def run_arm(
     invocation = _Invocation(spec, run, store, model, total, pending, progress, price, limits)
     invocation.context.budgets = budgets or {}
     seconds = await invocation.work(concurrency)
+    regrade(store, run)  # what an earlier version answered and graded
     return _summary(run, keys, store, seconds, len(keys) - len(waiting), invocation.context.renditions.counts)
 
 
@@ -235,9 +236,8 @@ class _Invocation:
 
 def _grade(trajectory: Trajectory, sample: Sample) -> Grade:
     # A conversation that was too long from the start ends as `context`, with its error: no answer was given either.
-    if trajectory.stop_reason in FAILED or trajectory.error is not None:
-        return grading.error_grade()
-    return grading.grade(trajectory.text, answer=sample.answer, answer_kind=sample.answer_kind, choices=sample.choices)
+    failed = trajectory.stop_reason in FAILED or trajectory.error is not None
+    return grade_answer(trajectory.text, sample, failed=failed)
 
 
 def _summary(run: str, keys: Sequence[Key], store: Store, seconds: float, resumed: int, images: Counts) -> RunSummary:

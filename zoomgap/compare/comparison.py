@@ -41,7 +41,7 @@ from zoomgap.compare.stats import (
     percentiles,
     sign_flip_p,
 )
-from zoomgap.compare.table import Guess, RunData, Table, default_guess, make_table
+from zoomgap.compare.table import Guess, RunData, Table, default_guess, graders_of, make_table
 from zoomgap.compare.verdicts import Bin, cell_verdicts, evidence_bins
 from zoomgap.errors import UsageError
 from zoomgap.records import RunSpec
@@ -82,6 +82,7 @@ def compare(
     return Comparison(
         settings=settings,
         bench=runs[0].spec.benchmark,
+        grader=next(iter(graders_of(runs)), ""),
         runs=tuple(_run_row(table, row, role_of.get(row), bins, fits[row], settings) for row in range(len(runs))),
         pairs=_pairs(table, weights, settings),
         gaps=tuple(_gaps(table, bins, weights, settings)),

@@ -220,10 +220,11 @@ class ProtocolDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The whole comparison. Equal inputs and settings give an equal comparison."""
+    """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown."""
 
     settings: Settings
     bench: str
+    grader: str
     runs: tuple[RunRow, ...]
     pairs: tuple[PairRow, ...]
     gaps: tuple[Gap, ...]

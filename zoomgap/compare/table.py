@@ -82,7 +82,7 @@ def default_guess(sample: Sample) -> float:
 
 
 def make_table(runs: Sequence[RunData], guess: Guess = default_guess) -> Table:
-    """Line up the runs. Raises UsageError for no runs, a run twice or without results, or unlike benchmarks."""
+    """Line up the runs. Raises UsageError for no runs, a run twice or without results, unlike benchmarks or graders."""
     _check(runs)
     keys: dict[tuple[str, int], int] = {}
     first: list[Result] = []
@@ -115,6 +115,11 @@ def make_table(runs: Sequence[RunData], guess: Guess = default_guess) -> Table:
     )
 
 
+def graders_of(runs: Sequence[RunData]) -> list[str]:
+    """Who gave the verdicts of the runs."""
+    return sorted({result.grader for run in runs for result in run.results if result.grader})
+
+
 def _check(runs: Sequence[RunData]) -> None:
     if not runs:
         raise UsageError("no runs to compare: name at least one")
@@ -128,6 +133,8 @@ def _check(runs: Sequence[RunData]) -> None:
             )
         if len({(result.sample.id, result.attempt) for result in run.results}) < len(run.results):
             raise UsageError(f"run {run.id} ({run.label}) holds an answer twice: give one result a sample and attempt")
+    if len(graders := graders_of(runs)) > 1:
+        raise UsageError(f"verdicts of {' and '.join(graders)} cannot be compared: zoomgap regrade the runs first")
     ids = [run.id for run in runs]
     for run_id in ids:
         if ids.count(run_id) > 1:

@@ -433,7 +433,8 @@ def run_row(store: Store, summary: RunSummary, limit: int | None = None) -> dict
     data = run_data(store, summary.run)
     asked = {sample.id for sample in store.samples(spec.benchmark, limit=limit)}
     data = replace(data, results=[result for result in data.results if result.sample.id in asked])
-    (row,) = compare([data], guess=chance).to_json()["runs"]
+    found = compare([data], guess=chance).to_json()
+    (row,) = found["runs"]
     kept = (
         "accuracy", "low", "high", "p50_ms", "p95_ms", "prompt_tokens", "completion_tokens", "image_tokens", "turns",
         "cost",
@@ -452,6 +453,7 @@ def run_row(store: Store, summary: RunSummary, limit: int | None = None) -> dict
         **{name: row[name] for name in kept},
         "seconds": summary.seconds,
         "resumed": summary.resumed,
+        "grader": found["grader"],
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from zoomgap import imaging, prompts
 from zoomgap.benchmarks import micro
 from zoomgap.errors import UsageError
-from zoomgap.records import Sample
+from zoomgap.records import JUDGE, Sample
 from zoomgap.storage import Store
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def trace_view(store: Store, trajectory: int) -> TraceView:
     sample = store.sample(store.run(found.run).benchmark, found.sample)
     original = imaging.open_image(store.objects.read(sample.image))
     shown = imaging.encode(imaging.fit(original, 512 * 512, factor=8))
-    grades = store.grades(trajectory)
+    grades = [grade for grade in store.grades(trajectory) if not grade.grader.startswith(JUDGE)]
     zooms = [
         (step.box, step.label or "", store.objects.read(step.observation.sha256))
         for step in found.steps

@@ -1,4 +1,4 @@
-"""Every text that a model is shown by zoomgap. A run names them all by one fingerprint.
+"""Every text that a model is shown by zoomgap. A run names all that its own model may be shown by one fingerprint.
 
 Templates are the *.txt files here (str.format fields, the last line break left out), tools the *.json files. The
 embedded model was trained on the question's exact layout: change it and the model has to be trained anew.
@@ -50,6 +50,17 @@ def question(text: str, *, choices: Sequence[str] = (), answer_kind: AnswerKind 
     else:
         asked = render("question", question=text)
     return f"{asked}\n{render(f'suffix_{answer_kind}')}" if suffix else asked
+
+
+@cache
+def judge_template() -> str:
+    """What a judge is asked. It changes no answer, and so is no part of a run's fingerprint."""
+    return (Path(__file__).parent / "judge" / "same.txt").read_text(encoding="utf-8").removesuffix("\n")
+
+
+def judge(question: str, first: str, second: str) -> str:
+    """The question to a judge whether two texts say the same."""
+    return judge_template().format(question=question, first=first, second=second)
 
 
 def fingerprint() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from zoomgap.storage.views import VIEWS_1, VIEWS_2
+from zoomgap.storage.views import VIEWS_1, VIEWS_2, VIEWS_7
 
 MIGRATIONS = Migrations("zoomgap")
 
@@ -338,4 +338,20 @@ CHANGES_6 = (
 def m006_renditions(db: Database) -> None:
     """Pictures are found where they were drawn before; crops have two bounds, which were one until now."""
     for statement in CHANGES_6:
+        db.conn.execute(statement)
+
+
+CHANGES_7 = (
+    "DROP VIEW v_runs",
+    "DROP VIEW v_trajectories",
+    *VIEWS_7,
+    "DROP INDEX grades_trajectory",
+    "CREATE INDEX grades_trajectory ON grades(trajectory, grader)",
+)
+
+
+@MIGRATIONS()
+def m007_graders(db: Database) -> None:
+    """Verdicts of judges stand beside those of the rules, and readers are told whose a verdict is."""
+    for statement in CHANGES_7:
         db.conn.execute(statement)

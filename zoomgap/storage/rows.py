@@ -77,7 +77,10 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrajectoryRow:
-    """A trajectory without its steps. text: the final reply. answer, verdict: newest grade, None where ungraded."""
+    """A trajectory without its steps. text: the final reply.
+
+    answer, verdict, grader: the newest grade of the rules, None where ungraded.
+    """
 
     id: int
     run: str
@@ -91,6 +94,7 @@ class TrajectoryRow:
     stop_reason: StopReason
     verdict: Verdict | None
     answer: str | None
+    grader: str | None
     gold: str
     text: str
     error: str | None
@@ -106,6 +110,23 @@ class TrajectoryRow:
     pixels_sent: int
     cost: float | None
     created: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """An answer of a run, to be graded or graded.
+
+    text: the final reply. failed: it ended in an error. grade: the newest of the grader asked for, or None. before:
+    the newest of the rules by another version, or None.
+    """
+
+    trajectory: int
+    sample: Sample
+    attempt: int
+    text: str
+    failed: bool
+    grade: Grade | None
+    before: Grade | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from zoomgap.storage.connection import connect
 from zoomgap.storage.distillation import DistillationTables
 from zoomgap.storage.hashes import HashTables
 from zoomgap.storage.objects import ObjectStore
-from zoomgap.storage.rows import BenchmarkInfo, RunInfo, TrajectoryRow
+from zoomgap.storage.rows import BenchmarkInfo, Graded, RunInfo, TrajectoryRow
 from zoomgap.storage.session import IGNORE, insert
 
 THUMBNAIL_SIDE = 96
@@ -38,7 +38,13 @@ WHERE r.source = ? AND r.box = ? AND r.width = ? AND r.height = ? AND r.turn = ?
 NEWEST = "ON CONFLICT DO UPDATE SET image = excluded.image"
 """A picture that is drawn anew, as its file was lost, may have other bytes."""
 
-RESULTS = """SELECT t.*, g.verdict FROM trajectories t
+GRADED = """SELECT t.id, t.benchmark, t.sample, t.attempt, t.text,
+    t.stop_reason IN ('endpoint_error', 'cancelled') OR t.error IS NOT NULL AS failed,
+    (SELECT max(id) FROM grades WHERE trajectory = t.id AND grader = ?1) AS grade,
+    (SELECT max(id) FROM grades WHERE trajectory = t.id AND grader <> ?1 AND grader NOT LIKE 'judge:%') AS before
+FROM trajectories t WHERE t.run = ?2 AND t.id > ?3 ORDER BY t.id LIMIT ?4"""
+
+RESULTS = """SELECT t.*, g.verdict, coalesce(g.grader, '') AS grader FROM trajectories t
 JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample
 LEFT JOIN grades g ON g.id = (SELECT max(id) FROM grades WHERE trajectory = t.id AND grader = ?)
 WHERE t.run = ? ORDER BY s.position, t.attempt"""
@@ -273,7 +279,7 @@ class Store(DistillationTables, HashTables):
         return [row["id"] for row in self._all(sql, self._run_row(run)["id"])]
 
     def add_grades(self, grades: Iterable[tuple[int, Grade]]) -> int:
-        """Add verdicts by trajectory id; returns how many differ from the newest of their trajectory and were added."""
+        """Add verdicts by trajectory id; returns how many differ from their grader's newest and were added."""
         grades = list(grades)
         with self._write() as connection:
             return sum(_add_grade(connection, id, grade) for id, grade in grades)
@@ -282,6 +288,27 @@ class Store(DistillationTables, HashTables):
         """All verdicts on a trajectory, newest last."""
         found = self._all("SELECT * FROM grades WHERE trajectory = ? ORDER BY id", trajectory)
         return [rows.grade_of(row) for row in found]
+
+    def graded(self, run: str, grader: str = GRADER, *, chunk: int = 500) -> Iterator[list[Graded]]:
+        """Every answer of a run (an id or its beginning) with its verdicts, in the order of storing, so many at a time.
+
+        What is added in between, to those that were given already, changes nothing.
+        """
+        id, last = self._run_row(run)["id"], 0
+        samples: dict[str, Sample] = {}
+        while found := self._all(GRADED, grader, id, last, chunk):
+            last = found[-1]["id"]
+            samples = samples or {sample.id: sample for sample in self.samples(found[0]["benchmark"])}
+            named = [row[name] for row in found for name in ("grade", "before") if row[name] is not None]
+            sql = f"SELECT * FROM grades WHERE id IN ({', '.join('?' * len(named))})"
+            grades = {row["id"]: rows.grade_of(row) for row in self._all(sql, *named)}
+            yield [
+                rows.picked(
+                    Graded, row, trajectory=row["id"], sample=samples[row["sample"]], failed=bool(row["failed"]),
+                    grade=grades.get(row["grade"]), before=grades.get(row["before"]),
+                )
+                for row in found
+            ]  # fmt: skip
 
     def results(self, run: str, *, grader: str = GRADER) -> list[Result]:
         """Every answer of a run with the newest verdict of `grader`, in the order of the benchmark, then attempt.
@@ -296,7 +323,9 @@ class Store(DistillationTables, HashTables):
         for answer in found:
             verdict = "error" if answer["stop_reason"] in RETRIED else answer["verdict"]
             if verdict is None:
-                raise UsageError(f"run {row['id']} has answers that {grader} did not grade: grade the run again")
+                raise UsageError(
+                    f"run {row['id']} has answers that {grader} did not grade: zoomgap regrade {row['id']}"
+                )
             sample = samples[answer["sample"]]
             scale = imaging.scale_of(sample.size, spec.view_pixels, spec.factor)
             results.append(
@@ -348,9 +377,9 @@ class Store(DistillationTables, HashTables):
 
 
 def _add_grade(connection: sqlite3.Connection, trajectory: int, grade: Grade) -> bool:
-    """Add a verdict unless it is the newest already."""
+    """Add a verdict unless it is the newest of its grader already."""
     newest = connection.execute(
-        "SELECT * FROM grades WHERE trajectory = ? ORDER BY id DESC LIMIT 1", (trajectory,)
+        "SELECT * FROM grades WHERE trajectory = ? AND grader = ? ORDER BY id DESC LIMIT 1", (trajectory, grade.grader)
     ).fetchone()
     row = rows.grade_columns(grade, trajectory)
     if newest and all(newest[name] == value for name, value in row.items() if name != "created"):

@@ -75,3 +75,41 @@ JOIN trajectories t ON t.id = p.trajectory
 JOIN runs r ON r.id = t.run
 LEFT JOIN images i ON i.sha256 = p.observation""",
 )
+
+VIEWS_7 = (
+    """CREATE VIEW v_trajectories AS -- Every answer with its question, the rules' newest verdict and what it took.
+SELECT t.id, t.run, r.arm, r.model, t.benchmark, t.sample, t.attempt, t.invocation,
+    s.dimension, s.question, s.choices, s.answer AS gold, t.text, g.answer,
+    CASE WHEN t.stop_reason IN ('endpoint_error', 'cancelled') THEN 'error' ELSE g.verdict END AS verdict, g.grader,
+    t.stop_reason, t.error, t.turns, t.zooms, t.wall_ms, t.model_ms, t.preprocess_ms, t.tool_ms,
+    t.prompt_tokens, t.completion_tokens, t.image_tokens, t.pixels_sent, t.cost, t.created, s.image, i.thumbnail
+FROM trajectories t
+JOIN runs r ON r.id = t.run
+JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample
+JOIN images i ON i.sha256 = s.image
+LEFT JOIN grades g ON g.id = (SELECT max(id) FROM grades WHERE trajectory = t.id AND grader NOT LIKE 'judge:%')""",
+    """CREATE VIEW v_runs AS -- Every run: accuracy leaves errors out, service_accuracy counts them as wrong.
+SELECT r.id, r.benchmark, r.arm, r.model, b.n AS samples, count(t.id) AS attempted,
+    count(t.id) FILTER (WHERE t.verdict IN ('correct', 'incorrect')) AS answered,
+    count(t.id) FILTER (WHERE t.verdict = 'unparsed') AS unparsed,
+    count(t.id) FILTER (WHERE t.verdict = 'error') AS errors,
+    count(t.id) FILTER (WHERE t.verdict IS NULL) AS ungraded,
+    count(t.id) FILTER (WHERE t.verdict = 'correct') AS correct,
+    avg(t.verdict = 'correct') FILTER (WHERE t.verdict <> 'error') AS accuracy,
+    avg(t.verdict = 'correct') AS service_accuracy,
+    avg(t.turns) AS turns, avg(t.zooms) AS zooms, avg(t.wall_ms) AS wall_ms, avg(t.model_ms) AS model_ms,
+    sum(t.prompt_tokens) AS prompt_tokens, sum(t.completion_tokens) AS completion_tokens,
+    sum(t.image_tokens) AS image_tokens, sum(t.cost) AS cost, group_concat(DISTINCT t.grader) AS graders, r.created
+FROM runs r
+JOIN benchmarks b ON b.name = r.benchmark
+LEFT JOIN v_trajectories t ON t.run = r.id
+GROUP BY r.id""",
+    """CREATE VIEW v_grades AS -- Every verdict of every grader with the reply; judges are models, beside the rules.
+SELECT g.id, g.trajectory, t.run, r.arm, t.benchmark, t.sample, t.attempt, g.grader, g.verdict, g.rule, g.answer,
+    substr(t.text, g.span_start + 1, g.span_end - g.span_start) AS shown, s.answer AS gold, s.question, s.choices,
+    t.text, g.created
+FROM grades g
+JOIN trajectories t ON t.id = g.trajectory
+JOIN runs r ON r.id = t.run
+JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample""",
+)
