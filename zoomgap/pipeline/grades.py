@@ -119,7 +119,8 @@ def runs_to_regrade(store: Store, run: str | None) -> list[str]:
     """The run (its first characters suffice), or all that answer questions with a gold."""
     if run is not None:
         return [store.run(run).id]
-    return [info.id for info in store.runs() if not info.spec.benchmark.startswith("ask-")]
+    without_gold = {info.name for info in store.benchmarks() if info.source.get("kind") == "ask"}
+    return [info.id for info in store.runs() if info.spec.benchmark not in without_gold]
 
 
 def regrade_runs(store: Store, runs: Sequence[str], count: Count | None = None) -> list[Regraded]:
