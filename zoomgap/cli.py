@@ -46,6 +46,7 @@ from zoomgap.options import (
     Model,
     Pixels,
     Stream,
+    Timeout,
     Tools,
     Wire,
 )
@@ -95,14 +96,16 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 def _choice(
-    model: str, endpoint: str | None, wire: str | None, stream: bool, **overrides: str | int | None
+    model: str, endpoint: str | None, wire: str | None, stream: bool, timeout_s: float, **overrides: str | int | None
 ) -> ModelChoice:
     """The model that options name; what is uncertain about it is told on stderr."""
     from zoomgap.pipeline import ModelChoice
 
     if wire not in (None, "chat", "responses"):
         raise UsageError(f"wire '{wire}' is not known: use chat or responses")
-    choice = ModelChoice(model=model, endpoint=endpoint, overrides=overrides, wire=wire, stream=stream)  # type: ignore[arg-type]
+    choice = ModelChoice(
+        model=model, endpoint=endpoint, overrides=overrides, wire=wire, stream=stream, timeout_s=timeout_s  # type: ignore[arg-type]
+    )  # fmt: skip
     # A name without an endpoint or a folder is refused later, and then nothing else need be said of it.
     for warning in choice.settled().warnings if endpoint or model.startswith("hf:") else ():
         print(f"zoomgap: warning: {warning}", file=sys.stderr)
@@ -121,6 +124,7 @@ def run_command(
     max_images: MaxImages = None,
     wire: Wire = None,
     stream: Stream = False,
+    timeout: Timeout = 120,
     concurrency: Annotated[int, typer.Option(min=1, help="Samples under way at once.")] = 32,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
     pixels: Pixels = None,
@@ -166,7 +170,7 @@ def run_command(
         limits=pipeline.Limits(samples=max_samples, cost=max_cost),
     )
     chosen = _choice(
-        model, endpoint, wire, stream,
+        model, endpoint, wire, stream, timeout,
         family=family, convention=convention, image_return=image_return, max_images=max_images,
     )  # fmt: skip
     if dry_run:
@@ -210,6 +214,7 @@ def ask(
     max_images: MaxImages = None,
     wire: Wire = None,
     stream: Stream = False,
+    timeout: Timeout = 120,
     pixels: Pixels = None,
     max_zooms: MaxZooms = 3,
     max_tokens: MaxTokens = None,
@@ -225,7 +230,7 @@ def ask(
     from zoomgap.storage.rows import trajectory_json
 
     chosen = _choice(
-        model, endpoint, wire, stream,
+        model, endpoint, wire, stream, timeout,
         family=family, convention=convention, image_return=image_return, max_images=max_images,
     )  # fmt: skip
     with opened(db) as store:

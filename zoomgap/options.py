@@ -39,6 +39,9 @@ Arm = Annotated[
 ]
 MaxZooms = Annotated[int, typer.Option(min=0, help="How often the agent may look closer.")]
 Tools = Annotated[str, typer.Option(help="What the agent may use: zoom_in, and with commas rotate, view_whole.")]
+Timeout = Annotated[
+    float, typer.Option(min=1, help="Seconds of one try at the endpoint; all tries of a request have 2.5 times that.")
+]
 Pixels = Annotated[
     str | None, typer.Option(help="Pixel budget of the full image: a number, 2x, 4x or native; default by model.")
 ]

@@ -225,11 +225,14 @@ async def test_a_cancelled_run_keeps_what_was_done(store):
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    kept = len(keys(store))
+    interrupted = store.trajectories(stop_reason="cancelled")
+    assert {row.verdict for row in interrupted} == {"error"}
+    kept = len(keys(store)) - len(interrupted)
     assert 5 <= kept < 40
     assert len(asyncio.all_tasks()) == 1
     summary = await work(store, 20, ScriptedModel(zoom_then_answer))
-    assert (summary.attempted, summary.resumed) == (40, kept)
+    assert (summary.attempted, summary.resumed, summary.errors) == (40, kept, 0)
+    assert store.trajectories(stop_reason="cancelled") == []
 
 
 async def test_a_model_in_process_is_warmed_up_and_says_how_sure_it_is(store, tiny_checkpoint):

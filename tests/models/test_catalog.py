@@ -204,3 +204,14 @@ def test_http_needs_no_torch():
         "open_model('m', 'http://localhost:1/v1', None); sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_endpoint_with_a_password_is_refused_and_not_repeated():
+    with pytest.raises(UsageError, match="ZOOMGAP_API_KEY") as caught:
+        open_model("m", "http://me:hunter2@127.0.0.1:9/v1", lambda sha256: b"")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_name_of_a_family_is_a_model_of_it(family):
+    assert identify(family.name).family == family

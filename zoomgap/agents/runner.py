@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from zoomgap.agents.arms import answer, check_arm
 from zoomgap.agents.circumstances import new_invocation
@@ -16,7 +16,7 @@ from zoomgap.agents.grades import grade_answer, regrade
 from zoomgap.errors import ImageError, ModelError, StoreError, UsageError
 from zoomgap.models.base import VisionModel
 from zoomgap.models.prices import Cost, cost_of
-from zoomgap.records import Grade, RunSpec, Sample, Trajectory
+from zoomgap.records import Grade, RunSpec, Sample, StopReason, Trajectory
 from zoomgap.renditions import Counts, Renditions
 from zoomgap.storage import Store
 
@@ -182,9 +182,12 @@ class _Invocation:
         for key in keys:
             if self.alone:
                 self._forget()
-            trajectory = await self._answer(key, invocation)
-            cost = cost_of(trajectory, self.price)
-            self.store.add_trajectory(trajectory, _grade(trajectory, key.sample), cost=cost)
+            try:
+                trajectory = await self._answer(key, invocation)
+            except asyncio.CancelledError:
+                self._keep(self._failed(key, invocation, "cancelled", "interrupted: the same command asks again"), key)
+                raise
+            cost = self._keep(trajectory, key)
             self._count(trajectory)
             self.cost += cost or 0.0
             if self.limits.cost is not None:
@@ -192,6 +195,12 @@ class _Invocation:
                     raise ModelError(f"{self.spec.model} tells no token counts: a limit on costs cannot be kept here")
                 if self.cost >= self.limits.cost:
                     break
+
+    def _keep(self, trajectory: Trajectory, key: Key) -> float | None:
+        """Store it; what it cost, if that is known."""
+        cost = cost_of(trajectory, self.price)
+        self.store.add_trajectory(trajectory, _grade(trajectory, key.sample), cost=cost)
+        return cost
 
     def _forget(self) -> None:
         """Let images be forgotten, so that a time is that of an image seen for the first time."""
@@ -201,16 +210,18 @@ class _Invocation:
 
     async def _answer(self, key: Key, invocation: str) -> Trajectory:
         """A sample whose image cannot be had or shown gets its error, and the run goes on."""
-        started = time.perf_counter()
-        ids: dict[str, Any] = {"run": self.run, "attempt": key.attempt, "invocation": invocation}
         try:
-            return await answer(self.spec.arm, key.sample, self.context, **ids)
+            return await answer(
+                self.spec.arm, key.sample, self.context, run=self.run, attempt=key.attempt, invocation=invocation
+            )
         except (ImageError, StoreError) as error:
-            wall_ms = (time.perf_counter() - started) * 1000
-            return Trajectory(
-                **ids, sample=key.sample.id, stop_reason="endpoint_error", text="", steps=(), wall_ms=wall_ms,
-                error=str(error),
-            )  # fmt: skip
+            return self._failed(key, invocation, "endpoint_error", str(error))
+
+    def _failed(self, key: Key, invocation: str, stop_reason: StopReason, error: str) -> Trajectory:
+        return Trajectory(
+            run=self.run, sample=key.sample.id, attempt=key.attempt, invocation=invocation, stop_reason=stop_reason,
+            text="", steps=(), wall_ms=0.0, error=error,
+        )  # fmt: skip
 
     def _count(self, trajectory: Trajectory) -> None:
         failed = trajectory.stop_reason in FAILED

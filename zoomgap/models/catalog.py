@@ -15,6 +15,9 @@ from zoomgap.records import WireName
 
 MICRO_PATH = Path(__file__).parent / "micro"
 """The embedded checkpoint."""
+TIMEOUT_S = 120.0
+TRIES = 2.5
+"""Time for all tries of a request over that for one."""
 
 
 class Identified(NamedTuple):
@@ -59,11 +62,13 @@ def open_model(
     concurrency: int = 256,
     wire: WireName = "chat",
     stream: bool = False,
+    timeout_s: float = TIMEOUT_S,
 ) -> VisionModel:
     """A model by name: `micro`, `hf:PATH`, or any name that the endpoint serves.
 
     batch_size: how many requests an in-process model answers at once. concurrency: how many an endpoint is sent at once
-    at most; wire: which way; stream: whether its replies come in pieces. Raises UsageError for anything else, naming
+    at most; wire: which way; stream: whether its replies come in pieces; timeout_s: one try, all of a
+    request have TRIES times that. Raises UsageError for anything else, naming
     what is valid.
     """
     if endpoint is not None:
@@ -78,7 +83,10 @@ def open_model(
             raise UsageError(f"'{model}' runs in process and takes no endpoint: drop one of the two")
         from zoomgap.models.openai_api import EndpointModel
 
-        return EndpointModel(endpoint, model, load_image, wire=wire, concurrency=concurrency, stream=stream)
+        return EndpointModel(
+            endpoint, model, load_image, wire=wire, concurrency=concurrency, stream=stream, timeout_s=timeout_s,
+            budget_s=TRIES * timeout_s,
+        )  # fmt: skip
     if model == "micro":
         folder = MICRO_PATH
     elif model.startswith("hf:"):

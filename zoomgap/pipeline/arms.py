@@ -29,7 +29,7 @@ from zoomgap.benchmarks import micro
 from zoomgap.config import Settled, settled
 from zoomgap.errors import UsageError
 from zoomgap.models.base import VisionModel
-from zoomgap.models.catalog import open_model
+from zoomgap.models.catalog import TIMEOUT_S, open_model
 from zoomgap.models.families import Family
 from zoomgap.models.prices import Price, list_price
 from zoomgap.models.resize import Rule
@@ -62,7 +62,7 @@ class ModelChoice:
 
     overrides: fields of its family that are otherwise than the catalog and the user's file say, and `family`; None is
     not given. wire: to the endpoint; None is what its family's way of returning images asks for. stream: whether its
-    replies come in pieces.
+    replies come in pieces. timeout_s: seconds of one try.
     """
 
     model: str = "micro"
@@ -70,6 +70,7 @@ class ModelChoice:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     wire: WireName | None = None
     stream: bool = False
+    timeout_s: float = TIMEOUT_S
 
     def settled(self) -> Settled:
         """The model's family with all overrides, and warnings. Raises UsageError as config.settled does."""
@@ -338,6 +339,7 @@ def run(
             concurrency=options.concurrency,
             wire=choice.way(),
             stream=choice.stream,
+            timeout_s=choice.timeout_s,
         )
         try:
             spec = spec_of(info, arm, choice, model, options)
@@ -407,8 +409,9 @@ async def _answer(
     on_step: Callable[[Step], None] | None,
 ) -> Trajectory:
     model = open_model(
-        choice.model, choice.endpoint, store.objects.read, batch_size=1, wire=choice.way(), stream=choice.stream
-    )
+        choice.model, choice.endpoint, store.objects.read, batch_size=1, wire=choice.way(), stream=choice.stream,
+        timeout_s=choice.timeout_s,
+    )  # fmt: skip
     try:
         spec = spec_of(store.benchmark(sample.benchmark), arm, choice, model, options)
         store.add_prompt(canonical_json(dict(prompts.templates())))
