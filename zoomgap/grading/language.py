@@ -44,11 +44,12 @@ ALONE = re.compile(
 
 ANCHOR = re.compile(
     rf"""(?ix) \b(?:
-        (?:(?P<final>final)\s+)?(?:answer|ans|option|choice|guess|pick)(?:\s+to\s[^.:\n]{{0,80}}?)?
+        (?:(?P<final>final)\s+)?(?:answer|ans|option|choice|guess|pick|selection|response|prediction|conclusion)(?:\s+to\s[^.:\n]{{0,80}}?)?
         ["'\s]*+(?:(?:\bis|\b(?:would|should|must|will)\s+be)(?![\w'])|[:=])[\s:]*+
       | (?:i|we)(?:'d|'ll|\s+will|\s+would)?\s+(?:choose|pick|select|guess|go\s+(?:with|for))\b
         (?={_GAP}{_FILLERS}{MARK})
-      | (?:so|therefore|thus|hence|choose|pick|select|say|think|guess|go\s+with|it\s+is|it's)\b[\s:,]*+
+      | (?:so|therefore|thus|hence|choose|pick|select|say|think|guess|go\s+with
+        |(?:it|that|this)(?:'s|\s+(?:is|(?:would|must|should)\s+be)))\b[\s:,]*+
         (?={_GAP}{_FILLERS}{_MARKS}{_END}) )
     | (?=[最答正选選认觉判推所因故是정]) (?:
         (?:(?P<last>最终|最后)的?)?(?:答案|答え|正解|选项|选择|정답|答(?=:))["\s]*+(?:应该?|应当|就)?(?:是|为|為|は|은|:)++\s*+

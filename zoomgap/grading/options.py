@@ -6,6 +6,7 @@ import re
 import string
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import takewhile
 from typing import NamedTuple
 
 from zoomgap.grading.numbers import Number, numbers
@@ -24,7 +25,8 @@ class Mark(NamedTuple):
 class Options(NamedTuple):
     """letters: the valid ones, A to H where the choices stand in the question.
 
-    names: letter by the words of the choice, the longest first; None for choices that are alike. numbers: letter by
+    names: letter by the words of the choice, or by those that tell it from the others, the longest first; None for
+    choices that are alike. numbers: letter by
     number where nothing else tells the choices apart. repeat: finds all choices, or all letters, one after the other.
     """
 
@@ -55,8 +57,11 @@ def options_of(choices: tuple[str, ...]) -> Options:
     letters = string.ascii_uppercase[: len(choices) or 8]
     forms = [normal(choice) for choice in choices]
     pairs = sorted(zip(forms, letters, strict=False), key=lambda pair: -len(" ".join(pair[0])))
-    named = [pair for pair in pairs if " ".join(pair[0]).upper() not in ("", *letters)]
-    names = {form: letter if forms.count(form) == 1 else None for form, letter in named}
+    named = [*pairs, *zip(_cores(forms, letters), letters, strict=False)]
+    names: dict[tuple[str, ...], str | None] = {}
+    for form, letter in named:
+        if " ".join(form).upper() not in ("", *letters):
+            names.setdefault(form, letter if forms.count(form) < 2 else None)
     return Options(letters, names, _numbered(choices, letters), _repeat(choices, letters))
 
 
@@ -95,6 +100,20 @@ def _is_named(text: str, name: tuple[str, ...], start: int, end: int, count: int
     if name == ("no",):
         return _NO_THING.match(text, end) is not None
     return end - start > 1 or count == 1 or text[start] not in "abcdefghijklmnopqrstuvwxyzI"
+
+
+def _cores(forms: list[tuple[str, ...]], letters: str) -> list[tuple[str, ...]]:
+    """The words that tell each choice from the others, where all begin or end alike: "left" of "on the left side"."""
+    head = _shared(forms)
+    tail = _shared([form[head:][::-1] for form in forms])
+    cores = [form[head : len(form) - tail] for form in forms]
+    apart = all(cores) and len(set(cores)) == len(cores) > 1 and not any(" ".join(c).upper() in letters for c in cores)
+    return cores if apart and head + tail else []
+
+
+def _shared(forms: list[tuple[str, ...]]) -> int:
+    """How many words all begin with."""
+    return sum(1 for _ in takewhile(lambda words: len(set(words)) == 1, zip(*forms, strict=False)))
 
 
 def _numbered(choices: tuple[str, ...], letters: str) -> dict[int, str]:
