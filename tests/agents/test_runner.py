@@ -20,6 +20,7 @@ from zoomgap import imaging
 from zoomgap.agents import Limits, Progress, RunSummary, run_arm
 from zoomgap.errors import ModelError, RefusedError, TooLongError, UsageError
 from zoomgap.geometry import Size
+from zoomgap.grading import GRADER
 from zoomgap.models.prices import Price
 from zoomgap.models.scripted import ScriptedModel
 from zoomgap.records import Image, Reply, Request, RunSpec, Sample, Sampling, Usage
@@ -78,6 +79,15 @@ async def test_a_run_is_stored_and_counted(store):
     assert seen[-1].eta_s == 0
     verdicts = {result.sample.id: result.verdict for result in store.results(summary.run)}
     assert verdicts == {"s0": "correct", "s1": "incorrect", "s2": "unparsed", "s3": "error"}
+
+
+async def test_a_run_of_an_earlier_version_is_graded_anew(store):
+    first = await work(store, 4, ScriptedModel(zoom_then_answer), attempts=1, limit=2)
+    store.database.conn.execute("UPDATE grades SET grader = 'rules-0'")
+    again = await work(store, 4, ScriptedModel(zoom_then_answer), attempts=1)
+    assert (again.run, again.attempted, again.resumed) == (first.run, 4, 2)
+    graders = [[grade.grader for grade in store.grades(id)] for id in store.trajectory_ids(first.run)]
+    assert graders == [["rules-0", GRADER], ["rules-0", GRADER], [GRADER], [GRADER]]
 
 
 async def test_the_circumstances_of_each_invocation_are_stored(store):

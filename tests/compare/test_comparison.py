@@ -283,3 +283,14 @@ def test_bad_input_is_named(world):
     other = w.run("b")
     with pytest.raises(UsageError, match="two runs"):
         compare([run, other], {run.id: "base", other.id: "base"})
+
+
+def test_verdicts_of_two_graders_are_not_compared(world):
+    made = world(n=40)
+    first, second = (
+        replace(run, results=[replace(result, grader=grader) for result in run.results])
+        for run, grader in ((made.run("a"), "rules-1"), (made.run("b"), "rules-2"))
+    )
+    assert compare([first], settings=QUICK).grader == "rules-1"
+    with pytest.raises(UsageError, match="verdicts of rules-1 and rules-2 cannot be compared: zoomgap regrade"):
+        compare([first, second], settings=QUICK)
