@@ -32,6 +32,8 @@ Arm = Literal[
 ]  # fmt: skip
 Labels = Literal["agent", "self", "random-crop", "gold"]
 
+FAILED: tuple[StopReason, ...] = ("endpoint_error", "cancelled")
+"""Ends of what never was an answer: it is asked again."""
 ARMS: tuple[str, ...] = get_args(Arm)
 JUDGE = "judge:"
 """How the name of a grader begins that is a model: its verdicts stand beside those of the rules."""
@@ -263,6 +265,11 @@ class Trajectory:
     steps: tuple[Step, ...]
     wall_ms: float
     error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is an error and no answer. So is a conversation that was too long from the start (`context`)."""
+        return self.stop_reason in FAILED or self.error is not None
 
     @property
     def turns(self) -> int:

@@ -1,16 +1,15 @@
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
 
+from tests.markup import HOSTILE, Tags
 from zoomgap import imaging
 from zoomgap.benchmarks.view import Card, render_samples
 from zoomgap.geometry import Box
 from zoomgap.records import Sample
 
-HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>{{ 7*7 }}\' " </style><svg onload=alert(2)>'
 JPEG = imaging.encode(Image.new("RGB", (64, 32), "grey"))
 CSP = re.compile(r"<meta http-equiv.*?>")
 
@@ -25,23 +24,9 @@ def card(k: int = 0, **changes) -> Card:
     return Card(shown, JPEG, [(imaging.region_box([box], shown.size), JPEG) for box in shown.evidence])
 
 
-class Page(HTMLParser):
-    """Tags and attributes of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-
 def test_the_page_needs_nothing_from_outside():
     page = render_samples("b", [card(k) for k in range(3)], 3)
-    for name, value in Page(page).attributes:
+    for name, value in Tags(page).attributes:
         if name in ("src", "href", "xlink:href"):
             assert value.startswith(("data:image/jpeg;base64,", "#"))
     assert "@import" not in page
@@ -49,18 +34,18 @@ def test_the_page_needs_nothing_from_outside():
 
 
 def test_what_a_set_holds_is_data():
-    plain = Page(render_samples("b", [card()], 1))
+    plain = Tags(render_samples("b", [card()], 1))
     hostile = card(
         id=HOSTILE, question=HOSTILE, dimension=HOSTILE, cluster=HOSTILE, choices=(HOSTILE, HOSTILE), answer="A"
     )
     page = render_samples(HOSTILE, [hostile], 1)
-    found = Page(page)
+    found = Tags(page)
     assert found.tags == plain.tags, "no element came from the data"
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     assert "{{ 7*7 }}" in page
     assert "&lt;script&gt;" in page
     answer = render_samples("b", [card(choices=(), answer=HOSTILE, answer_kind="text")], 1)
-    assert Page(answer).tags.count("script") == 1
+    assert Tags(answer).tags.count("script") == 1
 
 
 def test_the_gold_and_what_is_left_out_are_told():

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import io
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import PIL.Image
 import pytest
 
+from tests.markup import HOSTILE, Tags
 from zoomgap.compare import figures
 from zoomgap.compare.comparison import compare
 from zoomgap.compare.report import MAX_TRACE_BYTES, TraceView, finding, render
@@ -16,21 +16,6 @@ from zoomgap.geometry import Box, Size
 
 QUICK = Settings(draws=100, curve_draws=30)
 MODEL = {"model": "m", "weights": "w"}
-HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>{{ 7*7 }}\' " </style><svg onload=alert(2)>'
-
-
-class Tags(HTMLParser):
-    """Collects tags and attributes of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
 
 
 def jpeg(side: int = 32, color: str = "red") -> bytes:

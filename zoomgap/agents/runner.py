@@ -16,12 +16,11 @@ from zoomgap.agents.grades import grade_answer, regrade
 from zoomgap.errors import ImageError, ModelError, StoreError, UsageError
 from zoomgap.models.base import VisionModel
 from zoomgap.models.prices import Cost, cost_of
-from zoomgap.records import Grade, RunSpec, Sample, StopReason, Trajectory
+from zoomgap.records import FAILED, Grade, RunSpec, Sample, StopReason, Trajectory
 from zoomgap.renditions import Counts, Renditions
 from zoomgap.storage import Store
 
 MAX_ERRORS_IN_A_ROW = 20
-FAILED = ("endpoint_error", "cancelled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,9 +245,7 @@ class _Invocation:
 
 
 def _grade(trajectory: Trajectory, sample: Sample) -> Grade:
-    # A conversation that was too long from the start ends as `context`, with its error: no answer was given either.
-    failed = trajectory.stop_reason in FAILED or trajectory.error is not None
-    return grade_answer(trajectory.text, sample, failed=failed)
+    return grade_answer(trajectory.text, sample, failed=trajectory.failed)
 
 
 def _summary(run: str, keys: Sequence[Key], store: Store, seconds: float, resumed: int, images: Counts) -> RunSummary:

@@ -16,7 +16,19 @@ from zoomgap import imaging
 from zoomgap.errors import StoreError, UsageError
 from zoomgap.geometry import Size
 from zoomgap.grading import GRADER
-from zoomgap.records import Grade, ImageInfo, Invocation, Rendition, Result, RunSpec, Sample, Step, Trajectory, Verdict
+from zoomgap.records import (
+    FAILED,
+    Grade,
+    ImageInfo,
+    Invocation,
+    Rendition,
+    Result,
+    RunSpec,
+    Sample,
+    Step,
+    Trajectory,
+    Verdict,
+)
 from zoomgap.storage import rows
 from zoomgap.storage.connection import connect
 from zoomgap.storage.distillation import DistillationTables
@@ -26,8 +38,6 @@ from zoomgap.storage.rows import BenchmarkInfo, Graded, RunInfo, TrajectoryRow
 from zoomgap.storage.session import IGNORE, insert
 
 THUMBNAIL_SIDE = 96
-RETRIED = ("endpoint_error", "cancelled")
-"""Stop reasons that are no answer: such a trajectory gives way to a later one of the same sample and attempt."""
 
 STEPS = """SELECT p.*, i.width AS observation_width, i.height AS observation_height
 FROM steps p LEFT JOIN images i ON i.sha256 = p.observation WHERE p.trajectory = ? ORDER BY p.step"""
@@ -217,7 +227,7 @@ class Store(DistillationTables, HashTables):
     def done(self, run: str) -> set[tuple[str, int]]:
         """(sample, attempt) of what need not be asked again: stored, and not ended by an error or a cancel."""
         sql = "SELECT sample, attempt FROM trajectories WHERE run = ? AND stop_reason NOT IN (?, ?)"
-        return {(row["sample"], row["attempt"]) for row in self._all(sql, run, *RETRIED)}
+        return {(row["sample"], row["attempt"]) for row in self._all(sql, run, *FAILED)}
 
     def add_trajectory(self, trajectory: Trajectory, grade: Grade | None = None, *, cost: float | None = None) -> int:
         """Store a trajectory with its steps and grade, all or nothing; returns its row id.
@@ -232,7 +242,7 @@ class Store(DistillationTables, HashTables):
         with self._write() as connection:
             sql = "SELECT id, stop_reason FROM trajectories WHERE run = ? AND sample = ? AND attempt = ?"
             earlier = connection.execute(sql, key).fetchone()
-            if earlier and earlier["stop_reason"] not in RETRIED:
+            if earlier and earlier["stop_reason"] not in FAILED:
                 return int(earlier["id"])
             if earlier:
                 connection.execute("DELETE FROM trajectories WHERE id = ?", (earlier["id"],))
@@ -321,7 +331,7 @@ class Store(DistillationTables, HashTables):
         found = self._all(RESULTS, grader, row["id"])
         results = []
         for answer in found:
-            verdict = "error" if answer["stop_reason"] in RETRIED else answer["verdict"]
+            verdict = "error" if answer["stop_reason"] in FAILED else answer["verdict"]
             if verdict is None:
                 raise UsageError(
                     f"run {row['id']} has answers that {grader} did not grade: zoomgap regrade {row['id']}"

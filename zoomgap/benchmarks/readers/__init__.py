@@ -11,7 +11,6 @@ from typing import NamedTuple
 from zoomgap.benchmarks.readers import (
     blink,
     coco,
-    colorbench,
     columns,
     countqa,
     cv_bench,
@@ -66,7 +65,7 @@ SETS: Mapping[str, Set] = {
     "mme-realworld-lite": Set("MME-RealWorld-Lite: parquet, tsv or json", mme_realworld.drafts, r"lite|-of-\d"),
     "cv-bench": Set("CV-Bench: parquet", cv_bench.drafts),
     "countqa": Set("CountQA: parquet", countqa.drafts),
-    "colorbench": Set("ColorBench: parquet", colorbench.drafts),
+    "colorbench": Set("ColorBench: parquet", cv_bench.drafts),
     "mmstar": Set("MMStar: parquet or tsv", mmstar.drafts),
     "blink": Set("BLINK: parquet, a folder for each task", blink.drafts),
     "vlmevalkit": Set("any VLMEvalKit tsv", vlmevalkit.drafts, r"\.tsv$"),

@@ -1,4 +1,7 @@
-"""CV-Bench (arXiv 2406.16860), parquet: `question` without its options, which are in `choices`; answers as "(A)"."""
+"""CV-Bench (arXiv 2406.16860) and ColorBench (arXiv 2504.10514), parquet.
+
+`question` stands without its options, which are in `choices`; answers as "(A)".
+"""
 
 from __future__ import annotations
 
@@ -19,5 +22,5 @@ def drafts(row: Row) -> Iterator[Draft]:
         choices=row.choices(),
         kind="choice",
         dimensions=(row.word("dimension", "task"),),
-        meta=row.rest("type", "task", "source", "source_dataset", "source_filename"),
+        meta=row.rest("type", "task", "source", "source_dataset", "source_filename", "filename"),
     )
