@@ -15,6 +15,7 @@ import typer
 
 from zoomgap import __version__
 from zoomgap.cli_bench import bench_app
+from zoomgap.cli_compare import compare
 from zoomgap.cli_distill import distill_app
 from zoomgap.cli_grade import regrade, score
 from zoomgap.cli_models import models_app
@@ -325,35 +326,7 @@ def traces_show(
 
 # Comparison
 
-
-@app.command()
-def compare(
-    runs: Annotated[list[str], typer.Argument(help="Two runs or more (their first characters suffice).")],
-    report: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file.")] = None,
-    role: Annotated[
-        list[str] | None,
-        typer.Option(help="ROLE=RUN with base, student, floor, placebo or ceiling; for the recovered share."),
-    ] = None,
-    db: Db = DEFAULT_DB,
-    as_json: Json = False,
-) -> None:
-    """Compare runs: accuracy, gaps, acuity, time, and where zooming is still needed.
-
-    Example: zoomgap compare 3f2a 91bc 07de --report report.html
-    """
-    from zoomgap import pipeline
-
-    with opened(db, readonly=True) as store:
-        roles = dict(pipeline.parse_role(store, text) for text in role or [])
-        comparison = pipeline.compare_runs(store, runs, roles)
-        if report is not None:
-            pipeline.write_report(store, comparison, report)
-    if as_json:
-        print_json(comparison.to_json())
-        return
-    comparison_lines(comparison.to_json())
-    if report is not None:
-        print(f"report: {report}")
+app.command("compare")(compare)
 
 
 @app.command()
