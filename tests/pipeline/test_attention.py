@@ -198,7 +198,7 @@ def test_samples_without_usable_evidence_are_left_out_and_told(store):
     [
         (["gpt-5"], {}, "attention of 'gpt-5' cannot be read: use micro or hf:PATH"),
         (["micro", "micro"], {}, "'micro' is named twice"),
-        (["hf:/nowhere"], {}, "no checkpoint at '/nowhere'"),
+        (["micro", "hf:/nowhere"], {}, "no checkpoint at '/nowhere'"),
         (["micro"], {"answers": "mine"}, "'mine' are not known: use own or gold"),
         (["micro"], {"pixels": "many"}, "'many' is no pixel budget"),
     ],

@@ -124,6 +124,7 @@ def _check_models(models: Sequence[str]) -> None:
             raise UsageError(
                 f"the attention of '{model}' cannot be read: use micro or hf:PATH, a checkpoint that runs in process"
             )
+        ModelChoice(model=model).settled()  # a folder that is not there is told before the first model has worked
 
 
 def _evidence(samples: Sequence[Sample], seed: int) -> tuple[list[_Evidence], dict[str, int]]:
