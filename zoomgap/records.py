@@ -206,8 +206,9 @@ class Clocks:
 class Reply:
     """What a VisionModel answers. text: as written, tool-call markup included where the wire leaves it in.
 
-    token_logprobs: natural log-probability of each generated token, or None. image_sizes: each image as the model
-    received it after its own preprocessing, or () where that is not known.
+    token_logprobs: natural log-probability of each generated token, or None. token_ids: what an in-process model wrote,
+    the end of its turn included, else None. image_sizes: each image as the model received it after its own
+    preprocessing, or () where that is not known.
     """
 
     text: str
@@ -217,6 +218,7 @@ class Reply:
     usage: Usage = Usage()
     clocks: Clocks = Clocks()
     token_logprobs: tuple[float, ...] | None = None
+    token_ids: tuple[int, ...] | None = None
     image_sizes: tuple[Size, ...] = ()
 
 

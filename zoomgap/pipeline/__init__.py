@@ -1,6 +1,7 @@
 """The rooms joined: what the command line and the demo both do with a store. Nothing here prints."""
 
 from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, make_micro, run, run_row, trace_rows
+from zoomgap.pipeline.attention import AttentionOptions, measure_attention, write_attention
 from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, write_overlap, write_view
 from zoomgap.pipeline.imports import Imported, import_set
 from zoomgap.pipeline.overlaps import measured_on, overlap
@@ -8,6 +9,7 @@ from zoomgap.pipeline.reports import chance, compare_runs, parse_role, write_rep
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
 
 __all__ = [
+    "AttentionOptions",
     "BuildOptions",
     "Imported",
     "Limits",
@@ -23,6 +25,7 @@ __all__ = [
     "find_sample",
     "import_set",
     "make_micro",
+    "measure_attention",
     "measured_on",
     "overlap",
     "parse_role",
@@ -30,6 +33,7 @@ __all__ = [
     "run_row",
     "trace_rows",
     "train_student",
+    "write_attention",
     "write_overlap",
     "write_report",
     "write_view",
