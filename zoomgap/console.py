@@ -178,9 +178,35 @@ def comparison_lines(found: dict[str, Any]) -> None:
     for share in found["recovered"]:
         value = share["reason"] or interval(share["share"], share["low"], share["high"])
         print(f"recovered share of the {share['role']}: {value}")
+    for dual in found["dual"]:
+        print(f"dual view of {names[dual['run']]}: {_dual_line(dual)}")
+    for item in found["contribution"]:
+        for control in item["controls"]:
+            shown = control["refused"] or interval(control["difference"], control["low"], control["high"])
+            print(f"{names[item['run']]} - {names[control['run']]}: {shown}")
+        zooms = ", ".join(f"{count['zooms']}: {count['share']:.0%}" for count in item["histogram"])
+        print(f"zooms of {names[item['run']]}: {zooms or 'no answer'}")
+    if found["verdict_note"]:
+        print(found["verdict_note"])
     for cell in found["verdicts"]:
-        if cell["evidence_low"] is None:
-            print(f"{cell['dimension']}, all sizes: {cell['verdict']} ({cell['reason']})")
+        low, high = cell["evidence_low"], cell["evidence_high"]
+        sizes = "all sizes" if low is None else f"{low:.0f} to {high:.0f} px"
+        print(f"{cell['dimension']}, {sizes}: {cell['verdict']} ({cell['reason']})")
+
+
+def _dual_line(dual: dict[str, Any]) -> str:
+    if not dual["n"]:
+        return str(dual["reason"])
+    held = f"crops held the evidence in {dual['overall']['held']:.0%} of {dual['n']} answers"
+    if dual["reason"]:
+        return f"{held}; {dual['reason']}"
+    called = {"no zoom": "no-zoom loss", "missed": "localisation loss", "held": "recognition loss"}
+    losses = [
+        f"{called[loss['name']]} {interval(loss['value'], loss['low'], loss['high'])}"
+        for loss in dual["overall"]["losses"]
+        if loss["value"] is not None
+    ]
+    return "; ".join([held, *losses])
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:
