@@ -24,7 +24,7 @@ MARGIN = QUICK.margin
 
 @given(st.lists(st.integers(0, 900), min_size=1, max_size=6), st.integers(1, 1000))
 def test_merged_sizes_are_neighbours_that_count_enough(counts, least):
-    groups = merged(counts, least)
+    groups = merged(counts, least, most=len(counts))
     assert [i for group in groups for i in group] == list(range(len(counts)))
     sums = [sum(counts[i] for i in group) for group in groups]
     assert len(groups) == 1 or min(sums) >= least
@@ -35,6 +35,7 @@ def test_merged_sizes_are_neighbours_that_count_enough(counts, least):
         if running >= least:
             most, running = most + 1, 0
     assert len(groups) == max(1, most)
+    assert len(merged(counts, least)) == min(3, len(groups))
 
 
 def test_a_tie_keeps_the_smallest_evidence_apart():
@@ -104,9 +105,8 @@ def simulate(
 
 def false_verdicts(sim: Sim, settings: Settings = QUICK) -> tuple[int, int]:
     """How many verdicts are not true of the chances that the answers were drawn with, and how many there are."""
-    bins = evidence_bins(sim.table)
-    cells = cell_verdicts(sim.table, sim.seats, bins, settings)
-    found = places(sim.table, sim.table.shared(*sim.seats.values()), bins, settings.min_cell)
+    cells = cell_verdicts(sim.table, sim.seats, settings)
+    found = places(sim.table, sim.table.shared(*sim.seats.values()), settings.min_cell)
     wrong = 0
     for cell, place in zip(cells, found, strict=True):
         p = {role: float(chance[place.mask].mean()) for role, chance in sim.chances.items()}
@@ -115,7 +115,7 @@ def false_verdicts(sim: Sim, settings: Settings = QUICK) -> tuple[int, int]:
         tiny = 1e-12
         wrong += {
             "neither reads it": (best - sim.guess) / (1 - sim.guess) >= UNREADABLE - tiny,
-            "one glance suffices": p["base"] - p["agent"] <= -MARGIN + tiny,
+            "one glance suffices": p.get("base", 0.0) - p["agent"] <= -MARGIN + tiny,
             "distilled": "floor" in p and (glance - p["agent"] <= -MARGIN + tiny or glance <= p["floor"] + tiny),
             "zoom still needed": p["agent"] - glance <= MARGIN + tiny,
             "undecided": False,
@@ -168,7 +168,7 @@ def test_no_verdict_is_false_in_95_of_100_repetitions(world):
 )
 def test_what_is_plain_is_said_everywhere(chances, verdict):
     sim = simulate(chances, 0, n=9000)
-    cells = cell_verdicts(sim.table, sim.seats, evidence_bins(sim.table), QUICK)
+    cells = cell_verdicts(sim.table, sim.seats, QUICK)
     assert [cell.verdict for cell in cells] == [verdict] * 16
     assert false_verdicts(sim)[0] == 0
 
@@ -176,15 +176,15 @@ def test_what_is_plain_is_said_everywhere(chances, verdict):
 def test_few_answers_a_kind_still_decide_over_all_kinds():
     """600 samples in three dimensions: none has enough on its own, all together have."""
     sim = simulate({"base": 0.4, "agent": 0.9}, 0, n=600)
-    cells = cell_verdicts(sim.table, sim.seats, evidence_bins(sim.table), QUICK)
+    cells = cell_verdicts(sim.table, sim.seats, QUICK)
     assert [(c.dimension, c.evidence_low, c.n, c.verdict) for c in cells] == [
         ("color", None, 200, "undecided"),
         ("counting", None, 200, "undecided"),
         ("ocr", None, 200, "undecided"),
         (ALL_KINDS, None, 600, "zoom still needed"),
     ]
-    sized = cell_verdicts((more := simulate({"base": 0.4, "agent": 0.9}, 0, n=1200)).table, more.seats,
-                          evidence_bins(more.table), QUICK)  # fmt: skip
+    more = simulate({"base": 0.4, "agent": 0.9}, 0, n=1200)
+    sized = cell_verdicts(more.table, more.seats, QUICK)
     assert [c.verdict for c in sized if c.dimension == ALL_KINDS] == ["zoom still needed"] * 4
     assert [c.n for c in sized if c.dimension == ALL_KINDS] == [400, 400, 400, 1200]
 
@@ -192,7 +192,7 @@ def test_few_answers_a_kind_still_decide_over_all_kinds():
 def test_sizes_of_a_kind_are_merged_only_with_neighbours():
     sim = simulate({"base": 0.4, "agent": 0.9}, 0, n=2700)
     bins = evidence_bins(sim.table)
-    cells = [c for c in cell_verdicts(sim.table, sim.seats, bins, QUICK) if c.dimension == "ocr"]
+    cells = [c for c in cell_verdicts(sim.table, sim.seats, QUICK) if c.dimension == "ocr"]
     assert len(cells) == 3, "two merged sizes and all"
     assert cells[0].evidence_low == bins[0].low
     assert cells[0].evidence_high == cells[1].evidence_low
@@ -204,7 +204,7 @@ def test_sizes_of_a_kind_are_merged_only_with_neighbours():
 @given(st.integers(300, 4000), st.integers(0, 50))
 def test_places_of_a_row_share_no_answer(n, seed):
     sim = simulate({"base": 0.5, "agent": 0.5}, seed, n=n)
-    found = places(sim.table, np.ones(n, dtype=bool), evidence_bins(sim.table), 350)
+    found = places(sim.table, np.ones(n, dtype=bool), 350)
     for name in {place.dimension for place in found}:
         *sized, everything = [place for place in found if place.dimension == name]
         assert sum(place.n for place in sized) in (0, everything.n)

@@ -92,7 +92,7 @@ def compare(
         gaps=tuple(_gaps(table, bins, weights, settings)),
         recovered=_recovered(table, seats, weights, settings),
         acuity_ratios=tuple(_ratios(table, seats, fits, settings)),
-        verdicts=cell_verdicts(table, seats, bins, settings),
+        verdicts=cell_verdicts(table, seats, settings),
         verdict_note=missing(seats),
         dual=dual_views(table, bins, weights, settings),
         contribution=contributions(table, bins, weights, settings),

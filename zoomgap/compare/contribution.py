@@ -58,7 +58,7 @@ def _contribution(
         of_right=float(few.sum() / solved) if solved else None,
         one_zoom_run=one.id if one else None,
         one_zoom_reason=reason,
-        one_zoom=_one_zoom(table, run, one, bins, settings) if one else (),
+        one_zoom=_one_zoom(table, run, one, settings) if one else (),
     )
 
 
@@ -214,13 +214,11 @@ def _one_zoom_run(table: Table, run: RunData) -> tuple[RunData | None, str]:
     return one, "" if one else "no run of this agent with --max-zooms 1 is compared"
 
 
-def _one_zoom(
-    table: Table, run: RunData, one: RunData, bins: Sequence[Bin], settings: Settings
-) -> tuple[OneZoomCell, ...]:
+def _one_zoom(table: Table, run: RunData, one: RunData, settings: Settings) -> tuple[OneZoomCell, ...]:
     """Where one zoom does as well: bounds hold together over both directions and all tested cells."""
     a, b = table.row(one), table.row(run)
     faulty = refusal(table, (a, b), settings)
-    cells = places(table, table.shared(a, b), bins, settings.min_cell)
+    cells = places(table, table.shared(a, b), settings.min_cell)
     tested = sum(place.n >= settings.min_cell for place in cells)
     confidence = 1 - (1 - settings.confidence) / max(tested, 1)
     found = []

@@ -42,8 +42,8 @@ def finding(comparison: Comparison) -> str:
     used = sized if _decided(sized) else [cell for cell in row if cell.evidence_low is None]
     if not _decided(used):
         return _undecided(comparison, used[0], pair, agent, glance)
-    clauses = [_clause(span) for span in spans(used, ALL_SIZES if _has_sizes(comparison) else NO_BOXES)]
-    said = f"{'; '.join(clauses)}{_time(comparison, used, agent)}{_exceptions(comparison, used)}{_acuity(comparison)}"
+    found = spans(used, ALL_SIZES if _has_sizes(comparison) else NO_BOXES)
+    said = f"{_clauses(comparison, found, agent)}{_exceptions(comparison, used)}{_acuity(comparison)}"
     return f"{said[0].upper()}{said[1:]}."
 
 
@@ -90,51 +90,69 @@ def _clause(span: Span) -> str:
     return f"one glance of {CALLED[GLANCE[span.verdict]]} answers as well as zooming {span.where}"
 
 
-def _time(comparison: Comparison, used: Sequence[Cell], agent: RunRow) -> str:
-    """What the glance saves, or what zooming costs where it is needed; "" where times were not taken alike."""
-    roles = [GLANCE[cell.verdict] for cell in used if cell.verdict in GLANCE]
-    role: Role = roles[-1] if roles else "student" if comparison.role("student") else "base"
-    row = comparison.role(role)
-    if row is None:
-        return ""
-    ratio = _oriented(comparison, row, agent).latency_ratio
-    if ratio is None or not any(cell.verdict in (*GLANCE, "zoom still needed") for cell in used):
+def _clauses(comparison: Comparison, found: Sequence[Span], agent: RunRow) -> str:
+    """The spans in words, with what a glance saves, or zooming costs, behind the last that it is about."""
+    clauses = [_clause(span) for span in found]
+    told = [k for k, span in enumerate(found) if span.verdict in GLANCE]
+    told = told or [k for k, span in enumerate(found) if span.verdict == "zoom still needed"]
+    if told:
+        clauses[told[-1]] += _time(comparison, found[told[-1]].verdict, agent)
+    return "; ".join(clauses)
+
+
+def _time(comparison: Comparison, verdict: CellVerdict, agent: RunRow) -> str:
+    """How the time of a glance and of zooming compare; "" where they were not taken alike."""
+    row = (
+        comparison.role(GLANCE[verdict]) if verdict in GLANCE else comparison.role("student") or comparison.role("base")
+    )
+    ratio = None if row is None else _oriented(comparison, row, agent).latency_ratio
+    if ratio is None:
         return ""
     flight = agent.timing.concurrency
     many = f" with {flight} answers in flight" if flight is not None and flight > 1 else ""
-    if not roles:
-        return f", at {1 / ratio:.1f} times the time of a glance{many}"
-    return f", in {part_of(ratio)} the time{many}"
+    if verdict in GLANCE:
+        return f", in {part_of(ratio)}{many}"
+    return f", at {1 / ratio:.1f} times the time of a glance{many}"
 
 
 def part_of(ratio: float) -> str:
-    """A ratio of times in words that go before "the time"."""
+    """A ratio of times in words."""
     if ratio > 1.1:
-        return f"{ratio:.1f} times"
+        return f"{ratio:.1f} times the time"
     if ratio > 0.9:
-        return "about"
+        return "about the same time"
     nearest = min(PARTS, key=lambda n: abs(np.log(ratio * n)))
-    return f"{PARTS[nearest]} of" if abs(np.log(ratio * nearest)) < 0.1 else f"{ratio:.0%} of"
+    return f"{PARTS[nearest]} of the time" if abs(np.log(ratio * nearest)) < 0.1 else f"{ratio:.0%} of the time"
 
 
 def _exceptions(comparison: Comparison, used: Sequence[Cell]) -> str:
-    """The kinds of question whose own verdict is another than that of all kinds at the same size."""
-    said = {(cell.evidence_low, cell.evidence_high): cell.verdict for cell in used}
-    unlike: dict[tuple[str, CellVerdict], list[Cell]] = {}
-    for cell in comparison.verdicts:
-        common = said.get((cell.evidence_low, cell.evidence_high), "undecided")
-        # Whether the base or the student suffices at one glance, zooming is not needed.
-        if (
-            "undecided" not in (common, cell.verdict)
-            and common != cell.verdict
-            and {common, cell.verdict} != set(GLANCE)
-        ):
-            unlike.setdefault((cell.dimension, cell.verdict), []).append(cell)
-    if not unlike:
-        return ""
-    named = [f"{name} {_sizes(cells, len(used))}({verdict})" for (name, verdict), cells in unlike.items()]
+    """The kinds of question whose own verdict is another than that of all kinds at the same sizes."""
+    named = []
+    for name, group in groupby(comparison.verdicts, key=lambda cell: cell.dimension):
+        cells = list(group)
+        if cells[0] in used or cells[-1] in used:
+            continue
+        own = (cells[:-1] or cells) if used[0].evidence_low is not None else cells[-1:]
+        unlike = [cell for cell in own if _contradicts(cell, [u for u in used if _overlap(u, cell)])]
+        for verdict, alike in groupby(unlike, key=lambda cell: cell.verdict):
+            named.append(f"{name} {_sizes(list(alike), len(own))}({verdict})")
     more = f" and {len(named) - MAX_EXCEPTIONS} more" if len(named) > MAX_EXCEPTIONS else ""
-    return f"; not so for {', '.join(named[:MAX_EXCEPTIONS])}{more}"
+    return f"; not so for {', '.join(named[:MAX_EXCEPTIONS])}{more}" if named else ""
+
+
+def _contradicts(cell: Cell, others: Sequence[Cell]) -> bool:
+    """Whether a verdict goes against all that is decided about the same sizes."""
+    decided = [other.verdict for other in others if other.verdict != "undecided"]
+    if cell.verdict == "undecided" or not decided:
+        return False
+    # Whether the base or the student suffices at one glance, zooming is not needed.
+    return all(cell.verdict != v and not {cell.verdict, v} <= set(GLANCE) for v in decided)
+
+
+def _overlap(a: Cell, b: Cell) -> bool:
+    if a.evidence_low is None or a.evidence_high is None or b.evidence_low is None or b.evidence_high is None:
+        return True
+    return a.evidence_low < b.evidence_high and b.evidence_low < a.evidence_high
 
 
 def _sizes(cells: Sequence[Cell], sizes: int) -> str:
@@ -169,11 +187,10 @@ def _acuity_over(row: RunRow, dimensions: set[str]) -> float:
 def _undecided(comparison: Comparison, cell: Cell, pair: PairRow, agent: RunRow, glance: RunRow) -> str:
     """No verdict on all answers: how far apart the two are, and why that decides nothing."""
     least = comparison.settings.min_cell
-    few = f", and a verdict rests on at least {least}" if cell.n < least else ""
-    margin = comparison.settings.margin * 100
+    margin = f"which with a margin of {comparison.settings.margin * 100:.3g} points decides nothing"
+    why = f"but a verdict rests on at least {least} answers" if cell.n < least else margin
     return (
-        f"Whether zooming is still needed stays undecided: {_apart(agent, glance, pair)}{few}, "
-        f"with a margin of {margin:.3g} points{_acuity(comparison)}."
+        f"Whether zooming is still needed stays undecided: {_apart(agent, glance, pair)}, {why}{_acuity(comparison)}."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from zoomgap.compare.rows import Cell, Comparison
@@ -27,19 +27,19 @@ class Matrix(NamedTuple):
 
 def matrix(comparison: Comparison) -> Matrix:
     """The verdicts of a comparison as a table; without rows where there are none."""
-    bins = [(s.evidence_low, s.evidence_high) for s in comparison.runs[0].by_evidence if s.evidence_low is not None]
     rows = [(name, list(group)) for name, group in groupby(comparison.verdicts, key=lambda cell: cell.dimension)]
-    # One size of all is no column beside those that it would repeat.
-    split = bins if any(len(cells) > 1 for _, cells in rows) else []
-    columns = [span_name(low, high) for low, high in split] + [span_name(None, None)]
-    return Matrix(columns, [(name, [_entry(cell, cells, split) for cell in cells]) for name, cells in rows])
+    edges = sorted(
+        {edge for c in comparison.verdicts for edge in (c.evidence_low, c.evidence_high) if edge is not None}
+    )
+    columns = [span_name(low, high) for low, high in pairwise(edges)] + [span_name(None, None)]
+    return Matrix(columns, [(name, [_entry(cell, cells, edges) for cell in cells]) for name, cells in rows])
 
 
-def _entry(cell: Cell, cells: Sequence[Cell], bins: Sequence[tuple[float | None, float | None]]) -> Entry:
+def _entry(cell: Cell, cells: Sequence[Cell], edges: Sequence[float]) -> Entry:
     sizes = span_name(cell.evidence_low, cell.evidence_high)
     if cell.evidence_low is None or cell.evidence_high is None:
-        width = 1 if len(cells) > 1 else len(bins) + 1
-        return Entry(cell, width, sizes if width > 1 else "")
-    inside = [low for low, high in bins if low is not None and high is not None]
-    width = sum(cell.evidence_low <= low < cell.evidence_high for low in inside)
+        # A row of one size has no other column to fill.
+        width = 1 if len(cells) > 1 else max(1, len(edges))
+    else:
+        width = edges.index(cell.evidence_high) - edges.index(cell.evidence_low)
     return Entry(cell, width, sizes if width > 1 else "")

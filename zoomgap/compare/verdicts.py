@@ -25,6 +25,8 @@ UNREADABLE = 0.25
 """A chance-corrected accuracy under this is not reading."""
 SEATED: tuple[Role, ...] = ("base", "agent", "student", "floor")
 BINS = 3
+PARTS = 6
+"""Parts of the sizes that are put together to at most BINS: two or three even sizes can be made of them."""
 ALL_KINDS = "all kinds"
 """Name of the row over all dimensions, in the mix that the set has."""
 
@@ -60,23 +62,23 @@ def span_name(low: float | None, high: float | None) -> str:
     return "all sizes" if low is None or high is None else f"{low:.0f} to {high:.0f} px"
 
 
-def evidence_bins(table: Table) -> list[Bin]:
-    """Tertiles of the evidence size; one bin of everything where the set has no evidence boxes."""
+def evidence_bins(table: Table, count: int = BINS) -> list[Bin]:
+    """As many even parts of the evidence sizes; one bin of everything where the set has no evidence boxes."""
     known = table.octave[~np.isnan(table.octave)]
     if known.size == 0:
         return [Bin(None, None, np.ones(table.octave.size, dtype=bool))]
-    edges = np.quantile(known, np.linspace(0, 1, BINS + 1))
+    edges = np.quantile(known, np.linspace(0, 1, count + 1))
     inner = np.searchsorted(edges[1:-1], table.octave, side="right")
-    masks = [(inner == index) & ~np.isnan(table.octave) for index in range(BINS)]
+    masks = [(inner == index) & ~np.isnan(table.octave) for index in range(count)]
     return [Bin(float(2 ** edges[i]), float(2 ** edges[i + 1]), mask) for i, mask in enumerate(masks) if mask.any()]
 
 
-def merged(counts: Sequence[int], least: int) -> list[range]:
-    """Neighbours put together until each group counts `least`: as many groups as can be, else one of all.
+def merged(counts: Sequence[int], least: int, most: int = BINS) -> list[range]:
+    """Neighbours put together until each group counts `least`: as many groups as can be up to `most`, else one of all.
 
-    Of several ways the one whose smallest group is largest; then the one that keeps the first apart.
+    Of several ways the one whose smallest group is largest; then the one whose first group is shortest.
     """
-    for cuts in range(len(counts) - 1, 0, -1):
+    for cuts in range(min(most, len(counts)) - 1, 0, -1):
         ways = []
         for inner in combinations(range(1, len(counts)), cuts):
             groups = [range(a, b) for a, b in pairwise((0, *inner, len(counts)))]
@@ -87,8 +89,9 @@ def merged(counts: Sequence[int], least: int) -> list[range]:
     return [range(len(counts))]
 
 
-def places(table: Table, shared: Mask, bins: Sequence[Bin], least: int) -> list[Place]:
+def places(table: Table, shared: Mask, least: int) -> list[Place]:
     """The cells over `shared` answers: each dimension by size and over all sizes, then all dimensions together."""
+    bins = evidence_bins(table, PARTS)
     rows = [(name, shared & (table.dimension == name)) for name in table.dimensions]
     if len(rows) > 1:
         rows.append((ALL_KINDS, shared))
@@ -115,13 +118,13 @@ def missing(seats: Mapping[Role, int]) -> str:
     return ""
 
 
-def cell_verdicts(table: Table, seats: Mapping[Role, int], bins: list[Bin], settings: Settings) -> tuple[Cell, ...]:
+def cell_verdicts(table: Table, seats: Mapping[Role, int], settings: Settings) -> tuple[Cell, ...]:
     """Verdicts over dimensions x sizes. seats: the row of each role; none where missing() says why."""
     if missing(seats):
         return ()
     rows = {role: seats[role] for role in SEATED if role in seats}
     faulty = refusal(table, list(rows.values()), settings)
-    cells = places(table, table.shared(*rows.values()), bins, settings.min_cell)
+    cells = places(table, table.shared(*rows.values()), settings.min_cell)
     tested = sum(place.n >= settings.min_cell for place in cells)
     confidence = 1 - 2 * (1 - settings.confidence) / (_rules(rows) * max(tested, 1))
     return tuple(_cell(table, rows, place, faulty, confidence, settings) for place in cells)
