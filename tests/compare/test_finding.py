@@ -81,6 +81,12 @@ def test_some_sizes_stay_open(world):
     assert re.search(r"; these answers do not decide for details from \d\d px up", sentence)
 
 
+def test_what_is_decided_comes_before_what_is_not(world):
+    w = world(4000, ("a", "b", "c", "d", "e", "f"))
+    sentence = only_sentence(compared(w, 60, 6, 6.3, 60))
+    assert re.match(r"One glance of the distilled .*; these answers do not decide for details under 11 px", sentence)
+
+
 def test_few_answers_decide_over_all_sizes(world):
     w = world(600, ("a", "b", "c", "d", "e", "f"))
     assert only_sentence(compared(w, 20, 7)).startswith("Zooming is still needed over all sizes together, at 3.")

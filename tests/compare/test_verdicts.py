@@ -230,7 +230,8 @@ STUDENT = {"student": 0.9, "student - agent": -0.2, "agent - student": 0.03}
         ({**BOUNDS, "agent - base": 0.06}, "zoom still needed", "no student is compared"),
         ({**BOUNDS, **STUDENT, "agent - student": 0.06, "agent - base": 0.2}, "zoom still needed", "6.0% ahead"),
         ({**BOUNDS, **STUDENT, "agent - student": 0.06, "agent - base": 0.0}, "zoom still needed", "base that is not"),
-        ({**BOUNDS, "agent - base": 0.01}, "undecided", "+1.0% to +20.0% ahead of the base"),
+        ({**BOUNDS, "agent - base": 0.01}, "undecided", "1.0% to 20.0% ahead of the base"),
+        ({**BOUNDS, "agent - base": -0.02}, "undecided", "2.0% behind to 20.0% ahead of the base"),
     ],
 )  # fmt: skip
 def test_the_rules_in_their_order(bounds, verdict, reason):

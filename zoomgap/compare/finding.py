@@ -43,6 +43,7 @@ def finding(comparison: Comparison) -> str:
     if not _decided(used):
         return _undecided(comparison, used[0], pair, agent, glance)
     found = spans(used, ALL_SIZES if _has_sizes(comparison) else NO_BOXES)
+    found.sort(key=lambda span: span.verdict == "undecided")  # what is known comes first
     said = f"{_clauses(comparison, found, agent)}{_exceptions(comparison, used)}{_acuity(comparison)}"
     return f"{said[0].upper()}{said[1:]}."
 

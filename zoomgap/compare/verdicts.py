@@ -226,5 +226,12 @@ def decide(bounds: Mapping[str, float], margin: float) -> tuple[CellVerdict, str
             f"the student is at most {max(0.0, -bounds['student - agent']):.1%} behind the agent, but {floor}",
         )
     least, most = bounds[f"agent - {other}"], -bounds[f"{other} - agent"]
-    span = f"the agent is {least:+.1%} to {most:+.1%} ahead of the {other}, which no rule decides"
+    span = f"the agent is {_lead(least, most)} the {other}, which no rule decides"
     return "undecided", span if student else f"{span}; no student is compared"
+
+
+def _lead(least: float, most: float) -> str:
+    """By how much one arm is ahead, from one share to another."""
+    if least >= 0:
+        return f"{least:.1%} to {most:.1%} ahead of"
+    return f"{-least:.1%} behind to {most:.1%} ahead of" if most > 0 else f"{-most:.1%} to {-least:.1%} behind"
