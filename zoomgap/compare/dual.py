@@ -22,6 +22,7 @@ than the full image does; evidence of several boxes is held when each box is, by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -64,26 +65,26 @@ def sight(crops: Sequence[Frame], evidence: Sequence[Box], size: Size, scale: fl
 
     scale: pixels of the full image as shown for one of the original.
     """
-    useful = [crop for crop in crops if crop.box.area < size.pixels and _magnification(crop) >= scale * 0.999]
-    held = np.array([[crop.box.covers(box) >= COVER for box in evidence] for crop in useful], dtype=bool)
-    held = held.reshape(len(useful), len(evidence))
+    whole = size.pixels
+    seen = [(crop, _magnification(crop)) for crop in crops]
+    useful = [(crop, zoom) for crop, zoom in seen if crop.box.area < whole and zoom >= scale * 0.999]
+    # Plain Python: a set has up to millions of these, of a few crops and boxes each.
+    held = [[crop.box.covers(box) >= COVER for box in evidence] for crop, _ in useful]
     small = min(range(len(evidence)), key=lambda i: evidence[i].area)
-    sides = [
-        _magnification(crop) * evidence[small].side for crop, has in zip(useful, held[:, small], strict=True) if has
-    ]
-    last = bool(useful) and useful[-1] is crops[-1] and bool(held[-1].all())
+    side = evidence[small].side
     return Sight(
-        every=bool(held.any(axis=0).all()),
-        one=bool(held.all(axis=1).any()),
-        last=last,
-        smallest=bool(held[:, small].any()),
-        px=max(sides, default=0.0),
+        every=all(any(row[i] for row in held) for i in range(len(evidence))),
+        one=any(all(row) for row in held),
+        last=bool(held) and useful[-1][0] is crops[-1] and all(held[-1]),
+        smallest=any(row[small] for row in held),
+        px=max((zoom * side for (_, zoom), row in zip(useful, held, strict=True) if row[small]), default=0.0),
     )
 
 
 def _magnification(crop: Frame) -> float:
     """Pixels of the crop for one of the original, geometric mean of both sides."""
-    return float(np.sqrt(crop.size.pixels / crop.box.area)) if crop.box.area else 0.0
+    area = crop.box.area
+    return math.sqrt(crop.size.pixels / area) if area else 0.0
 
 
 class Views(NamedTuple):
