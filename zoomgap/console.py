@@ -185,13 +185,20 @@ def comparison_lines(found: dict[str, Any]) -> None:
             shown = control["refused"] or interval(control["difference"], control["low"], control["high"])
             print(f"{names[item['run']]} - {names[control['run']]}: {shown}")
         zooms = ", ".join(f"{count['zooms']}: {count['share']:.0%}" for count in item["histogram"])
-        print(f"zooms of {names[item['run']]}: {zooms or 'no answer'}")
+        once = "" if item["within_one"] is None else f"; right after at most one: {item['within_one']:.1%}"
+        print(f"zooms of {names[item['run']]}: {zooms or 'no answer'}{once}")
+        for cell in item["one_zoom"]:
+            print(f"one zoom against {names[item['run']]}, {_place(cell)}: {cell['verdict']} ({cell['reason']})")
     if found["verdict_note"]:
         print(found["verdict_note"])
     for cell in found["verdicts"]:
-        low, high = cell["evidence_low"], cell["evidence_high"]
-        sizes = "all sizes" if low is None else f"{low:.0f} to {high:.0f} px"
-        print(f"{cell['dimension']}, {sizes}: {cell['verdict']} ({cell['reason']})")
+        print(f"{_place(cell)}: {cell['verdict']} ({cell['reason']})")
+
+
+def _place(cell: dict[str, Any]) -> str:
+    """The kind of question and the sizes that a cell is about."""
+    low, high = cell["evidence_low"], cell["evidence_high"]
+    return f"{cell['dimension']}, " + ("all sizes" if low is None else f"{low:.0f} to {high:.0f} px")
 
 
 def _dual_line(dual: dict[str, Any]) -> str:
