@@ -178,9 +178,42 @@ def comparison_lines(found: dict[str, Any]) -> None:
     for share in found["recovered"]:
         value = share["reason"] or interval(share["share"], share["low"], share["high"])
         print(f"recovered share of the {share['role']}: {value}")
+    for dual in found["dual"]:
+        print(f"dual view of {names[dual['run']]}: {_dual_line(dual)}")
+    for item in found["contribution"]:
+        for control in item["controls"]:
+            shown = control["refused"] or interval(control["difference"], control["low"], control["high"])
+            print(f"{names[item['run']]} - {names[control['run']]}: {shown}")
+        zooms = ", ".join(f"{count['zooms']}: {count['share']:.0%}" for count in item["histogram"])
+        once = "" if item["within_one"] is None else f"; right after at most one: {item['within_one']:.1%}"
+        print(f"zooms of {names[item['run']]}: {zooms or 'no answer'}{once}")
+        for cell in item["one_zoom"]:
+            print(f"one zoom against {names[item['run']]}, {_place(cell)}: {cell['verdict']} ({cell['reason']})")
+    if found["verdict_note"]:
+        print(found["verdict_note"])
     for cell in found["verdicts"]:
-        if cell["evidence_low"] is None:
-            print(f"{cell['dimension']}, all sizes: {cell['verdict']} ({cell['reason']})")
+        print(f"{_place(cell)}: {cell['verdict']} ({cell['reason']})")
+
+
+def _place(cell: dict[str, Any]) -> str:
+    """The kind of question and the sizes that a cell is about."""
+    low, high = cell["evidence_low"], cell["evidence_high"]
+    return f"{cell['dimension']}, " + ("all sizes" if low is None else f"{low:.0f} to {high:.0f} px")
+
+
+def _dual_line(dual: dict[str, Any]) -> str:
+    if not dual["n"]:
+        return str(dual["reason"])
+    held = f"crops held the evidence in {dual['overall']['held']:.0%} of {dual['n']} answers"
+    if dual["reason"]:
+        return f"{held}; {dual['reason']}"
+    called = {"no zoom": "no-zoom loss", "missed": "localisation loss", "held": "recognition loss"}
+    losses = [
+        f"{called[loss['name']]} {interval(loss['value'], loss['low'], loss['high'])}"
+        for loss in dual["overall"]["losses"]
+        if loss["value"] is not None
+    ]
+    return "; ".join([held, *losses])
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:

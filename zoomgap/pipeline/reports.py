@@ -23,7 +23,9 @@ def run_data(store: Store, run: str, label: str | None = None) -> RunData:
 
     spec = store.run(run)
     name = label or f"{spec.model} {spec.arm}"
-    return RunData(spec, name, store.results(spec.id), store.invocations(spec.id))
+    # Only the dual view reads crops, and only of this arm.
+    crops = store.crops(spec.id) if spec.arm == "agent" else {}
+    return RunData(spec, name, store.results(spec.id), store.invocations(spec.id), crops)
 
 
 def parse_role(store: Store, text: str) -> tuple[str, str]:
