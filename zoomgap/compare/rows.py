@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from zoomgap.compare.acuity import Acuity
 from zoomgap.compare.latency import Timing
+from zoomgap.compare.sessions import LatencySession, ThroughputSession
 
 Role = Literal["base", "agent", "student", "floor", "placebo", "ceiling"]
 PairVerdict = Literal["a better", "b better", "equivalent", "undecided", "refused"]
@@ -220,7 +221,10 @@ class ProtocolDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown."""
+    """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown.
+
+    timing_session, throughput: what the latest sessions that timed the runs say, None where there is none.
+    """
 
     settings: Settings
     bench: str
@@ -232,6 +236,8 @@ class Comparison:
     acuity_ratios: tuple[AcuityRatio, ...]
     verdicts: tuple[Cell, ...]
     protocol_differences: tuple[ProtocolDifference, ...]
+    timing_session: LatencySession | None = None
+    throughput: ThroughputSession | None = None
 
     def run(self, run: str) -> RunRow:
         return next(row for row in self.runs if row.run == run)

@@ -36,6 +36,7 @@ from zoomgap.storage.hashes import HashTables
 from zoomgap.storage.objects import ObjectStore
 from zoomgap.storage.rows import BenchmarkInfo, Graded, RunInfo, TrajectoryRow
 from zoomgap.storage.session import IGNORE, insert
+from zoomgap.storage.timings import TimingTables
 
 THUMBNAIL_SIDE = 96
 
@@ -60,7 +61,7 @@ LEFT JOIN grades g ON g.id = (SELECT max(id) FROM grades WHERE trajectory = t.id
 WHERE t.run = ? ORDER BY s.position, t.attempt"""
 
 
-class Store(DistillationTables, HashTables):
+class Store(DistillationTables, HashTables, TimingTables):
     """One database and its objects. Threads may share it; each process opens its own.
 
     Every write is one transaction and may be repeated without effect. Every method raises StoreError, in one line,
