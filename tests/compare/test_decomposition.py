@@ -108,10 +108,10 @@ def test_one_call_of_one_size_cannot_be_split():
     found = split(alike)
     assert found["calls"] is found["image_tokens"] is None
     assert found["unsplit"] > CALL_MS
-    assert not separable(np.array([[1.0, 64.0]] * 9))
-    assert separable(np.array([[1.0, 64.0], [2.0, 144.0]]))
-    assert not separable(np.array([[1.0, 64.0]]))
-    assert not separable(np.array([[1.0, 0.0], [2.0, 0.0]]))
+    assert not separable(np.array([[1.0, 64.0]] * 20))
+    assert not separable(np.array([[1.0, 0.0], [2.0, 0.0]] * 10))
+    assert separable(np.array([[1.0, 64.0], [2.0, 144.0]] * 5))
+    assert not separable(np.array([[1.0, 64.0], [2.0, 144.0]] * 4))  # few
 
 
 @given(st.integers(1, 3), st.integers(4, 12), st.integers(0, 10**6))

@@ -64,7 +64,7 @@ CODES = {f"s{k}": k for k in range(500)}
 
 
 def test_a_known_ratio_is_covered():
-    """n of 12 samples: percentiles of a bootstrap alone would cover 91%."""
+    """n of 12 samples: percentiles of a bootstrap alone cover 90.5%."""
     weights, hits = bootstrap_weights(12, 500, 0), 0
     repetitions = 1000
     for seed in range(repetitions):

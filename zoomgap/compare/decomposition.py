@@ -9,8 +9,8 @@ the fit leaves is `unsplit`, shown and not spread over the others. So the parts 
 the differences of two runs' parts to the difference of their means.
 
 A clock that some answer lacks is used for none. Where no clock says when replies begin, generated tokens are a third
-count. Where the answers of a model do not vary enough to tell calls from tokens (one call, one size), neither is given
-and their time stays in `unsplit`.
+count. Where the answers of a model are few, or do not vary enough to tell calls from tokens (one call, one size),
+neither is given and their time stays in `unsplit`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from zoomgap.compare.stats import Array, Codes
 from zoomgap.records import TimedAnswer
 
 CAUSES = ("calls", "image_tokens", "generated_tokens", "view", "preprocess", "tool", "rest", "unsplit")
+MIN_FIT = 10
+"""Fewer answers of a model tell no costs."""
 MIN_SPREAD = 0.005
 """Least ratio of the singular values of the counts, each divided by its mean: under it they go together."""
 
@@ -108,7 +110,7 @@ def measure(answers: Sequence[TimedAnswer], clocks: Clocks, clusters: Codes) -> 
 def separable(counts: Array) -> bool:
     """Whether costs of the counts (n, k) can be told apart."""
     means = counts.mean(axis=0)
-    if len(counts) < counts.shape[1] or (means <= 0).any():
+    if len(counts) < MIN_FIT or (means <= 0).any():
         return False
     values = np.linalg.svd(counts / means, compute_uv=False)
     return bool(values[-1] > MIN_SPREAD * values[0])
