@@ -161,7 +161,9 @@ def comparison_lines(found: dict[str, Any]) -> None:
     rows = []
     for row in found["runs"]:
         bounds = f"{row['low']:.3f} to {row['high']:.3f}"
-        p50 = None if row["p50_ms"] is None else round(row["p50_ms"])
+        # Times of a session and of many answers in flight do not stand in one column.
+        other = found["timing_session"] and not row["timing"]["session"]
+        p50 = None if row["p50_ms"] is None or other else round(row["p50_ms"])
         acuity = None if row["acuity_px"] is None else round(row["acuity_px"], 1)
         accuracy = f"{row['accuracy']:.3f}"
         kinds = f"{len(row['acuity_dimensions'])} of {len(row['by_dimension'])}"
@@ -169,6 +171,10 @@ def comparison_lines(found: dict[str, Any]) -> None:
     table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px", "kinds"), rows)
     print(f"graded by {found['grader'] or 'nobody'}")
     names = {row["run"]: row["label"] for row in found["runs"]}
+    if found["timing_session"]:
+        latency_lines(found["timing_session"], names)
+    if found["throughput"]:
+        throughput_lines(found["throughput"], names)
     for gap in found["gaps"]:
         value = f"refused: {gap['refused']}" if gap["refused"] else interval(gap["difference"], gap["low"], gap["high"])
         print(f"{gap['name']} of {gap['model']}: {value}")
@@ -216,7 +222,40 @@ def _dual_line(dual: dict[str, Any]) -> str:
     return "; ".join([held, *losses])
 
 
-def interval(value: float | None, low: float | None, high: float | None) -> str:
+def latency_lines(session: dict[str, Any], names: dict[str, str]) -> None:
+    """A timing session in words. session: of LatencySession. names: of the runs, by id."""
+    end = "" if session["ended"] else "; it was cut short"
+    what = f"{session['samples']} samples x {session['rounds']}, in turn (session {session['id']}{end})"
+    print(f"one answer at a time, {what}")
+    parts = [part["cause"] for part in session["runs"][0]["parts"]]
+    rows = []
+    for row in session["runs"]:
+        spans = [interval(row[f"{q}_ms"], row[f"{q}_low"], row[f"{q}_high"], 0) for q in ("p50", "p95")]
+        shown = [None if part["ms"] is None else round(part["ms"], 1) for part in row["parts"]]
+        rows.append((names[row["run"]], row["n"], row["errors"], *spans, *shown))
+    heads = [cause.replace("_", " ") for cause in parts]
+    table(("timed", "n", "errors", "p50 ms", "p95 ms", *heads), rows)
+    for pair in session["pairs"]:
+        more = interval(pair["difference_ms"], pair["difference_low"], pair["difference_high"], 0)
+        told = f"{interval(pair['ratio'], pair['low'], pair['high'])}, difference {more} ms, n {pair['n']}"
+        why = f"refused: {', '.join(pair['refused'])}"
+        print(f"time {names[pair['a']]} / {names[pair['b']]}: {why if pair['refused'] else told}")
+
+
+def throughput_lines(session: dict[str, Any], names: dict[str, str]) -> None:
+    """A throughput session in words. session: of ThroughputSession. names: of the runs, by id."""
+    end = "" if session["ended"] else "; it was cut short"
+    print(f"throughput, {session['in_flight']} answers in flight (session {session['id']}{end})")
+    rows = []
+    for row in session["runs"]:
+        ratio = interval(row["ratio"], row["ratio_low"], row["ratio_high"]) if row["ratio"] is not None else ""
+        told = f"refused: {', '.join(row['refused'])}" if row["refused"] else ratio
+        rate = interval(row["per_second"], row["low"], row["high"])
+        rows.append((names[row["run"]], row["n"], row["errors"], row["blocks"], rate, told))
+    table(("with many in flight", "n", "errors", "blocks", "answers a second", "ratio to the first"), rows)
+
+
+def interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
     """A figure and its bounds; an unknown one is a question mark."""
-    shown = ["?" if number is None else f"{number:.3f}" for number in (value, low, high)]
+    shown = ["?" if number is None else f"{number:.{digits}f}" for number in (value, low, high)]
     return f"{shown[0]} ({shown[1]} to {shown[2]})"

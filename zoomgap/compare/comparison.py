@@ -31,6 +31,7 @@ from zoomgap.compare.rows import (
     Settings,
     Share,
 )
+from zoomgap.compare.sessions import latency_session, throughput_session
 from zoomgap.compare.stats import (
     Array,
     Difference,
@@ -97,7 +98,14 @@ def compare(
         dual=dual_views(table, bins, weights, settings),
         contribution=contributions(table, bins, weights, settings),
         protocol_differences=protocol_differences([run.spec for run in runs]),
+        timing_session=latency_session(runs, _cluster_of(table), settings.draws, settings.confidence),
+        throughput=throughput_session(runs, settings.confidence),
     )
+
+
+def _cluster_of(table: Table) -> dict[str, int]:
+    """Cluster code of each sample id."""
+    return {sample.id: int(code) for sample, code in zip(table.samples, table.cluster, strict=True)}
 
 
 def protocol_differences(specs: Sequence[RunSpec]) -> tuple[ProtocolDifference, ...]:
@@ -266,7 +274,7 @@ def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow,
         sign_flip_p(table.right[a][m], table.right[b][m], table.cluster[m])
         for (a, b), m in zip(rows, masks, strict=True)
     ]
-    cluster_of = {sample.id: int(code) for sample, code in zip(table.samples, table.cluster, strict=True)}
+    cluster_of = _cluster_of(table)
     pairs = []
     for (a, b), mask, p_raw, p_value in zip(rows, masks, raw, holm(raw), strict=True):
         right_a, right_b, clusters = table.right[a][mask], table.right[b][mask], table.cluster[mask]

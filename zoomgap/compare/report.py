@@ -48,11 +48,8 @@ class TraceView:
         return len(self.image_jpeg) + sum(len(crop) for _, _, crop in self.zooms)
 
 
-def render(comparison: Comparison, traces: Sequence[TraceView] = (), timing: Comparison | None = None) -> str:
-    """The whole report as HTML. timing: runs of one answer at a time, whose times stand in a table of their own.
-
-    Traces over MAX_TRACE_BYTES together are left out, and the page says how many.
-    """
+def render(comparison: Comparison, traces: Sequence[TraceView] = ()) -> str:
+    """The whole report as HTML. Traces over MAX_TRACE_BYTES together are left out, and the page says how many."""
     kept, total = [], 0
     for trace in traces:
         total += trace.bytes
@@ -80,7 +77,8 @@ def render(comparison: Comparison, traces: Sequence[TraceView] = (), timing: Com
                 for item in comparison.contribution
             ],
             groups=[list(group) for _, group in groupby(comparison.gaps, key=lambda gap: gap.model)],
-            timing=timing,
+            time_parts=Markup(figures.time_parts(comparison)),
+            part_colors=figures.PART_COLORS,
             traces=kept,
             left_out=len(traces) - len(kept),
             max_text=MAX_TEXT,

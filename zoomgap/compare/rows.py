@@ -10,6 +10,7 @@ from typing import Any, Literal
 from zoomgap.compare.acuity import Acuity
 from zoomgap.compare.agent_rows import Contribution, Dual, GapPart
 from zoomgap.compare.latency import Timing
+from zoomgap.compare.sessions import LatencySession, ThroughputSession
 
 Role = Literal["base", "agent", "student", "floor", "placebo", "ceiling"]
 PairVerdict = Literal["a better", "b better", "equivalent", "undecided", "refused"]
@@ -216,6 +217,7 @@ class Comparison:
     """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown.
 
     verdict_note: why there are no verdicts, or "". dual, contribution: one for each run of an agent.
+    timing_session, throughput: what the latest sessions that timed the runs say, None where there is none.
     """
 
     settings: Settings
@@ -231,6 +233,8 @@ class Comparison:
     dual: tuple[Dual, ...]
     contribution: tuple[Contribution, ...]
     protocol_differences: tuple[ProtocolDifference, ...]
+    timing_session: LatencySession | None = None
+    throughput: ThroughputSession | None = None
 
     def run(self, run: str) -> RunRow:
         return next(row for row in self.runs if row.run == run)

@@ -10,7 +10,7 @@ import numpy as np
 from zoomgap.compare.stats import Array, Codes, Mask
 from zoomgap.errors import UsageError
 from zoomgap.geometry import Frame
-from zoomgap.records import Invocation, Result, RunSpec, Sample
+from zoomgap.records import Invocation, Result, RunSpec, Sample, TimedAnswer, TimedBlock, TimingSession
 
 Guess = Callable[[Sample], float]
 """Chance of a right answer for one who knows the rules of the set and sees no image."""
@@ -21,10 +21,20 @@ MAX_GUESS = 0.95
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SessionTimes:
+    """What a timing session holds of one run."""
+
+    session: TimingSession
+    answers: Sequence[TimedAnswer]
+    blocks: Sequence[TimedBlock] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RunData:
     """One run as the comparison reads it. label: what people call it in tables and figures.
 
     crops: what an agent was shown, by sample and attempt, in its order; an answer without any may be absent.
+    times, rates: of a timing session in latency and in throughput mode; without, times are those of the results.
     """
 
     spec: RunSpec
@@ -32,6 +42,8 @@ class RunData:
     results: Sequence[Result]
     invocations: Sequence[Invocation]
     crops: Mapping[tuple[str, int], tuple[Frame, ...]] = field(default_factory=dict)
+    times: SessionTimes | None = None
+    rates: SessionTimes | None = None
 
     @property
     def id(self) -> str:

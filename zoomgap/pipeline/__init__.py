@@ -5,8 +5,9 @@ from zoomgap.pipeline.attention import AttentionOptions, measure_attention, writ
 from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, write_overlap, write_view
 from zoomgap.pipeline.imports import Imported, import_set
 from zoomgap.pipeline.overlaps import measured_on, overlap
-from zoomgap.pipeline.reports import chance, compare_runs, parse_role, write_report
+from zoomgap.pipeline.reports import chance, compare_runs, latest_session, parse_role, write_report
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
+from zoomgap.pipeline.timing import TimeOptions, time_runs
 
 __all__ = [
     "AttentionOptions",
@@ -15,6 +16,7 @@ __all__ = [
     "Limits",
     "ModelChoice",
     "RunOptions",
+    "TimeOptions",
     "ask",
     "bench_stats",
     "build_datasets",
@@ -24,6 +26,7 @@ __all__ = [
     "dry_run",
     "find_sample",
     "import_set",
+    "latest_session",
     "make_micro",
     "measure_attention",
     "measured_on",
@@ -31,6 +34,7 @@ __all__ = [
     "parse_role",
     "run",
     "run_row",
+    "time_runs",
     "trace_rows",
     "train_student",
     "write_attention",

@@ -36,6 +36,7 @@ from zoomgap.storage.hashes import HashTables
 from zoomgap.storage.objects import ObjectStore
 from zoomgap.storage.rows import BenchmarkInfo, Graded, RunInfo, TrajectoryRow
 from zoomgap.storage.session import IGNORE, insert
+from zoomgap.storage.timings import TimingTables
 
 THUMBNAIL_SIDE = 96
 
@@ -64,7 +65,7 @@ JOIN steps p ON p.trajectory = t.id JOIN images i ON i.sha256 = p.observation
 WHERE t.run = ? AND p.box IS NOT NULL ORDER BY t.id, p.step"""
 
 
-class Store(DistillationTables, HashTables):
+class Store(DistillationTables, HashTables, TimingTables):
     """One database and its objects. Threads may share it; each process opens its own.
 
     Every write is one transaction and may be repeated without effect. Every method raises StoreError, in one line,
