@@ -13,10 +13,17 @@ from zoomgap.options import DEFAULT_DB, Db, Json
 
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Two runs or more (their first characters suffice).")],
-    report: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file.")] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write a report: *.html (one file that opens from disk), *.md or *.json; repeat it."),
+    ] = None,
     role: Annotated[
         list[str] | None,
         typer.Option(help="ROLE=RUN with base, student, floor, placebo or ceiling; for the recovered share."),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting that may differ although it changes answers, as sampling.temperature; repeat it."),
     ] = None,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
@@ -27,14 +34,16 @@ def compare(
     """
     from zoomgap import pipeline
 
+    for path in report or []:
+        pipeline.check_report(path)
     with opened(db, readonly=True) as store:
         roles = dict(pipeline.parse_role(store, text) for text in role or [])
-        comparison = pipeline.compare_runs(store, runs, roles)
-        if report is not None:
-            pipeline.write_report(store, comparison, report)
+        comparison = pipeline.compare_runs(store, runs, roles, allow or [])
+        for path in report or []:
+            pipeline.write_report(store, comparison, path)
     if as_json:
         print_json(comparison.to_json())
         return
     comparison_lines(comparison.to_json())
-    if report is not None:
-        print(f"report: {report}")
+    for path in report or []:
+        print(f"report: {path}")

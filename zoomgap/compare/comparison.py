@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoomgap.compare.acuity import Fit, acuity_ratio, fit_acuity, geometric_mean
+from zoomgap.compare.identity import identity, incomplete
 from zoomgap.compare.latency import latency_ratio, mean_of, timing
+from zoomgap.compare.protocol import protocol_differences, protocol_faults, refusal
 from zoomgap.compare.rows import (
     AcuityRatio,
     Comparison,
@@ -21,7 +23,6 @@ from zoomgap.compare.rows import (
     GapPart,
     PairRow,
     PairVerdict,
-    ProtocolDifference,
     Role,
     RunRow,
     Score,
@@ -44,7 +45,6 @@ from zoomgap.compare.stats import (
 from zoomgap.compare.table import Guess, RunData, Table, default_guess, graders_of, make_table
 from zoomgap.compare.verdicts import Bin, cell_verdicts, evidence_bins
 from zoomgap.errors import UsageError
-from zoomgap.records import RunSpec
 
 GAPS = {
     "zooming": ("region", "direct"),
@@ -90,24 +90,9 @@ def compare(
         acuity_ratios=tuple(_ratios(table, seats, fits, settings)),
         verdicts=cell_verdicts(table, seats, bins, settings),
         protocol_differences=protocol_differences([run.spec for run in runs]),
+        protocol_faults=protocol_faults([run.spec for run in runs], settings.allow),
+        identities=tuple(identity(run) for run in runs),
     )
-
-
-def protocol_differences(specs: Sequence[RunSpec]) -> tuple[ProtocolDifference, ...]:
-    """Every field of RunSpec in which the runs differ; those of sampling by their own names."""
-    flat = [_flat(asdict(spec)) for spec in specs]
-    return tuple(
-        ProtocolDifference(field=name, values={spec.id: fields[name] for spec, fields in zip(specs, flat, strict=True)})
-        for name in flat[0]
-        if any(fields[name] != flat[0][name] for fields in flat)
-    )
-
-
-def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        flat |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _seats(runs: Sequence[RunData], roles: Mapping[str, Role]) -> dict[Role, int]:
@@ -186,6 +171,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
         by_dimension=_by_dimension(table, row, fits, settings),
         by_evidence=_by_evidence(table, row, bins, settings),
         timing=clock,
+        incomplete=incomplete(run),
     )
 
 
@@ -242,7 +228,7 @@ def _fits(table: Table, row: int, weights: Weights, settings: Settings) -> Fits:
 
 def _ratios(table: Table, seats: Mapping[Role, int], fits: Sequence[Fits], settings: Settings) -> Iterator[AcuityRatio]:
     for a, b in TIED:
-        if a in seats and b in seats:
+        if a in seats and b in seats and not _faulty(table, (seats[a], seats[b]), settings):
             mean = acuity_ratio(fits[seats[a]], fits[seats[b]], settings.confidence)
             if mean is not None:
                 yield AcuityRatio(
@@ -294,8 +280,7 @@ def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow,
 
 def _faulty(table: Table, rows: Sequence[int], settings: Settings) -> str:
     """Why a verdict on these runs is refused, or ""."""
-    labels = [table.runs[row].label for row in rows if table.error_rate(row) > settings.max_error_rate]
-    return f"over {settings.max_error_rate:.0%} endpoint errors in {', '.join(labels)}" if labels else ""
+    return refusal(table, rows, settings)
 
 
 def _pair_verdict(

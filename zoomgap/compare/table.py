@@ -21,12 +21,15 @@ MAX_GUESS = 0.95
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunData:
-    """One run as the comparison reads it. label: what people call it in tables and figures."""
+    """One run as the comparison reads it. label: what people call it in tables and figures. samples: of its whole
+    benchmark, None where that is not known.
+    """
 
     spec: RunSpec
     label: str
     results: Sequence[Result]
     invocations: Sequence[Invocation]
+    samples: int | None = None
 
     @property
     def id(self) -> str:

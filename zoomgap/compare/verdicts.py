@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zoomgap.compare.protocol import refusal
 from zoomgap.compare.rows import Cell, CellVerdict, Role, Settings
 from zoomgap.compare.stats import Mask, accuracy_interval, adjusted_interval
 from zoomgap.compare.table import Table
@@ -47,7 +48,7 @@ def cell_verdicts(table: Table, seats: Mapping[Role, int], bins: list[Bin], sett
     rows = {role: seats[role] for role in SEATED if role in seats}
     if "base" not in rows or "agent" not in rows:
         return ()
-    faulty = [role for role, row in rows.items() if table.error_rate(row) > settings.max_error_rate]
+    refused = refusal(table, list(rows.values()), settings)
     shared = table.shared(*rows.values())
     masks = [(d, b, shared & b.mask & (table.dimension == d)) for d in table.dimensions for b in bins]
     tested = sum(int(mask.sum()) >= settings.min_cell for _, _, mask in masks)
@@ -56,8 +57,8 @@ def cell_verdicts(table: Table, seats: Mapping[Role, int], bins: list[Bin], sett
     for dimension, span, mask in masks:
         n, bounds = int(mask.sum()), {}
         verdict: CellVerdict = "undecided"
-        if faulty:
-            reason = f"over {settings.max_error_rate:.0%} endpoint errors in {', '.join(faulty)}"
+        if refused:
+            reason = refused
         elif n < settings.min_cell:
             reason = f"{n} answers, a verdict rests on at least {settings.min_cell}"
         else:
