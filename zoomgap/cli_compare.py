@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from zoomgap.console import comparison_lines, opened, print_json
+from zoomgap.errors import ZoomgapError
 from zoomgap.options import DEFAULT_DB, Db, Json
 
 
@@ -25,6 +26,13 @@ def compare(
         list[str] | None,
         typer.Option(help="A setting that may differ although it changes answers, as sampling.temperature; repeat it."),
     ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="End with exit code 1 where this holds, as in 'student < agent - 0.02' (estimates) or "
+            "'high(student - agent) < -0.02' (an end of the interval); repeat it. See docs/compare.md."
+        ),
+    ] = None,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -36,14 +44,18 @@ def compare(
 
     for path in report or []:
         pipeline.check_report(path)
+    conditions = [pipeline.parse_condition(text) for text in fail_if or []]
     with opened(db, readonly=True) as store:
         roles = dict(pipeline.parse_role(store, text) for text in role or [])
         comparison = pipeline.compare_runs(store, runs, roles, allow or [])
         for path in report or []:
             pipeline.write_report(store, comparison, path)
     if as_json:
-        print_json(comparison.to_json())
-        return
-    comparison_lines(comparison.to_json())
-    for path in report or []:
-        print(f"report: {path}")
+        print_json(pipeline.document(comparison))
+    else:
+        comparison_lines(comparison.to_json())
+        for path in report or []:
+            print(f"report: {path}")
+    outcomes = [(condition.text, condition.judge(comparison)) for condition in conditions]
+    if failed := [f"{text} holds: {outcome.told}" for text, outcome in outcomes if outcome.holds]:
+        raise ZoomgapError(f"--fail-if {'; '.join(failed)}")

@@ -269,5 +269,5 @@ def _contents(body: str) -> list[tuple[str, Markup]]:
 
 
 def _json(value: Any) -> str:
-    """A value as readable JSON."""
-    return json.dumps(value, indent=1, ensure_ascii=False, default=list)
+    """A value as JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, default=list)

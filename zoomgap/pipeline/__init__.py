@@ -4,7 +4,15 @@ from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run,
 from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, write_overlap, write_view
 from zoomgap.pipeline.imports import Imported, import_set
 from zoomgap.pipeline.overlaps import measured_on, overlap
-from zoomgap.pipeline.reports import chance, check_report, compare_runs, parse_role, write_report
+from zoomgap.pipeline.reports import (
+    chance,
+    check_report,
+    compare_runs,
+    document,
+    parse_condition,
+    parse_role,
+    write_report,
+)
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
 
 __all__ = [
@@ -20,12 +28,14 @@ __all__ = [
     "check_page",
     "check_report",
     "compare_runs",
+    "document",
     "dry_run",
     "find_sample",
     "import_set",
     "make_micro",
     "measured_on",
     "overlap",
+    "parse_condition",
     "parse_role",
     "run",
     "run_row",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from zoomgap import imaging
 from zoomgap.benchmarks import micro
@@ -16,6 +17,7 @@ from zoomgap.storage import Store
 
 if TYPE_CHECKING:
     from zoomgap.compare import AnswerView, Comparison, RunData, SampleGroup, SampleView
+    from zoomgap.compare.conditions import Condition
     from zoomgap.compare.contrasts import Answered
 
 
@@ -37,6 +39,20 @@ def parse_role(store: Store, text: str) -> tuple[str, str]:
     if role not in get_args(Role) or not run:
         raise UsageError(f"role '{text}' is not ROLE=RUN with a role of {', '.join(get_args(Role))}")
     return store.run(run).id, role
+
+
+def parse_condition(text: str) -> Condition:
+    """A condition on the comparison, as `compare.conditions` reads it."""
+    from zoomgap.compare import parse
+
+    return parse(text)
+
+
+def document(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON, in the form of docs/comparison.schema.json."""
+    from zoomgap.compare import document
+
+    return document(comparison)
 
 
 def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str], allow: Sequence[str] = ()) -> Comparison:
@@ -79,10 +95,16 @@ def write_report(store: Store, comparison: Comparison, path: Path, timing: Compa
     timing: runs of one answer at a time, for a table of their own. Raises UsageError as check_report does, and
     ZoomgapError where the file cannot be written; then nothing is left of it.
     """
-    from zoomgap.compare import render
+    from zoomgap.compare import markdown, render
 
     check_report(path)
-    write_whole(path, render(comparison, sample_groups(store, comparison), timing))
+    if path.suffix == ".json":
+        text = json.dumps(document(comparison), indent=1, ensure_ascii=False) + "\n"
+    elif path.suffix == ".md":
+        text = markdown(comparison)
+    else:
+        text = render(comparison, sample_groups(store, comparison), timing)
+    write_whole(path, text)
 
 
 def check_report(path: Path) -> None:
