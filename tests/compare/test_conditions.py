@@ -171,7 +171,9 @@ def test_runs_that_cannot_be_compared_are_not(world):
     hot = w.run("agent", 7, arm="agent", sampling=Sampling(temperature=1), **SAME)
     doubtful = compare([base, hot], settings=Settings(draws=30, curve_draws=10))
     for text in ("base < agent", "low(base - agent) < 0"):
-        with pytest.raises(UsageError, match=r"cannot be (compared|judged): these runs differ in sampling\.temperature"):
+        with pytest.raises(
+            UsageError, match=r"cannot be (compared|judged): these runs differ in sampling\.temperature"
+        ):
             parse(text).judge(doubtful)
     assert parse("agent > 0.2").judge(doubtful).holds, "a run by itself can be judged"
     agent = w.run("agent", 7, arm="agent", **SAME)
