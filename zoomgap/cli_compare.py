@@ -50,10 +50,11 @@ def compare(
         comparison = pipeline.compare_runs(store, runs, roles, allow or [])
         for path in report or []:
             pipeline.write_report(store, comparison, path)
+    found = pipeline.document(comparison)
     if as_json:
-        print_json(pipeline.document(comparison))
+        print_json(found)
     else:
-        comparison_lines(comparison.to_json())
+        comparison_lines(found)
         for path in report or []:
             print(f"report: {path}")
     outcomes = [(condition.text, condition.judge(comparison)) for condition in conditions]

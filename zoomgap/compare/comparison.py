@@ -83,6 +83,7 @@ def compare(
         settings=settings,
         bench=runs[0].spec.benchmark,
         grader=next(iter(graders_of(runs)), ""),
+        roles=dict(roles or {}),
         runs=tuple(_run_row(table, row, role_of.get(row), bins, fits[row], settings) for row in range(len(runs))),
         pairs=_pairs(table, weights, settings),
         gaps=tuple(_gaps(table, bins, weights, settings)),

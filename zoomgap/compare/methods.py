@@ -14,8 +14,8 @@ from zoomgap.compare.words import share
 def command(comparison: Comparison) -> str:
     """The command that makes this comparison of the same database."""
     words = ["zoomgap", "compare", *(row.run for row in comparison.runs)]
-    for row in comparison.runs:
-        words += ["--role", f"{row.role}={row.run}"] if row.role else []
+    for run, role in comparison.roles.items():
+        words += ["--role", f"{role}={run}"]
     for name in comparison.settings.allow:
         words += ["--allow", name]
     return shlex.join([*words, "--report", "report.html"])

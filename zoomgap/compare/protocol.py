@@ -77,11 +77,7 @@ def protocol_faults(specs: Sequence[RunSpec], allow: Sequence[str] = ()) -> tupl
     """
     if unknown := [name for name in allow if name not in KINDS]:
         raise UsageError(f"setting '{unknown[0]}' is not known: allow one of {', '.join(sorted(KINDS))}")
-    return tuple(
-        ProtocolFault(a=a.id, b=b.id, field=name, a_value=left, b_value=right, allowed=name in allow)
-        for a, b in combinations(specs, 2)
-        for name, left, right in _doubtful(a, b, specs)
-    )
+    return tuple(fault for a, b in combinations(specs, 2) for fault in _faults(a, b, specs, allow))
 
 
 def refusal(table: Table, rows: Sequence[int], settings: Settings) -> str:
@@ -89,9 +85,10 @@ def refusal(table: Table, rows: Sequence[int], settings: Settings) -> str:
     labels = [table.runs[row].label for row in rows if table.error_rate(row) > settings.max_error_rate]
     if labels:
         return f"over {settings.max_error_rate:.0%} endpoint errors in {', '.join(labels)}"
-    chosen = {table.runs[row].id for row in rows}
-    faults = protocol_faults([run.spec for run in table.runs], settings.allow)
-    return doubt([fault for fault in faults if {fault.a, fault.b} <= chosen and not fault.allowed])
+    specs = [run.spec for run in table.runs]
+    pairs = combinations([specs[row] for row in rows], 2)
+    faults = [fault for a, b in pairs for fault in _faults(a, b, specs, settings.allow)]
+    return doubt([fault for fault in faults if not fault.allowed])
 
 
 def doubt(faults: Sequence[ProtocolFault]) -> str:
@@ -106,12 +103,14 @@ def doubt(faults: Sequence[ProtocolFault]) -> str:
     )
 
 
-def _doubtful(a: RunSpec, b: RunSpec, specs: Sequence[RunSpec]) -> Iterator[tuple[str, Any, Any]]:
-    """Fields in which two runs differ and should not, with both values."""
+def _faults(a: RunSpec, b: RunSpec, specs: Sequence[RunSpec], allow: Sequence[str]) -> Iterator[ProtocolFault]:
+    """Fields in which two runs differ and should not. specs: of all runs that are compared."""
     left, right = flat(a), flat(b)
     for name in left:
         if left[name] != right[name] and not _meant(name, a, b, specs):
-            yield name, left[name], right[name]
+            yield ProtocolFault(
+                a=a.id, b=b.id, field=name, a_value=left[name], b_value=right[name], allowed=name in allow
+            )
 
 
 def _meant(name: str, a: RunSpec, b: RunSpec, specs: Sequence[RunSpec]) -> bool:

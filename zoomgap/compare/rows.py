@@ -268,11 +268,15 @@ class RunIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown."""
+    """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown.
+
+    roles: those that were given, by run; the others are read from the arms.
+    """
 
     settings: Settings
     bench: str
     grader: str
+    roles: Mapping[str, Role]
     runs: tuple[RunRow, ...]
     pairs: tuple[PairRow, ...]
     gaps: tuple[Gap, ...]
