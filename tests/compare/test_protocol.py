@@ -129,9 +129,10 @@ def test_runs_in_doubt_get_no_verdict_unless_the_setting_is_allowed(world):
     found = compare(runs, settings=QUICK)
     assert found.pairs[0].verdict == "refused"
     assert found.pairs[0].difference is not None, "what was seen is still told"
-    reason = "these runs differ in sampling.temperature (0.0 and 0.7): a difference may come from it"
+    reason = "these runs differ in sampling.temperature (0 and 0.7): a difference may come from it"
     assert reason in found.pairs[0].reason
     assert {cell.verdict for cell in found.verdicts} == {"undecided"}
+    assert {cell.reason for cell in found.verdicts} == {"these runs differ in sampling.temperature (0 and 0.7)"}
     assert found.acuity_ratios == ()
     assert finding(found).startswith("No verdict on agent and base")
     page = render(found)

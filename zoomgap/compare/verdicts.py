@@ -58,7 +58,7 @@ def cell_verdicts(table: Table, seats: Mapping[Role, int], bins: list[Bin], sett
         n, bounds = int(mask.sum()), {}
         verdict: CellVerdict = "undecided"
         if refused:
-            reason = refused
+            reason = refused.partition(":")[0]
         elif n < settings.min_cell:
             reason = f"{n} answers, a verdict rests on at least {settings.min_cell}"
         else:

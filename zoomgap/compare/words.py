@@ -38,10 +38,10 @@ def p(value: float) -> str:
 
 
 def field(value: Any) -> str:
-    """A setting of a run: hashes by their first digits, lists without brackets."""
+    """A setting of a run: hashes by their first digits, lists without brackets, 0 for 0.0."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(field, value)) or "none"
-    text = "none" if value is None else str(value)
+    text = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     return text[:12] + "…" if len(text) == 64 and " " not in text else text
 
 
