@@ -24,7 +24,13 @@ from zoomgap.records import Sampling
 
 QUICK = Settings(draws=60, curve_draws=20)
 SAME = {"model": "m", "weights": "w"}
+HASH = "0123456789abcdef" * 4
 LONG = "a-model-with-a-very-long-name/of-the-kind-that-hubs-have-these-days-instruct-2507-preview direct"
+
+
+def answered(world, label: str, *args, **given):
+    """A run with hashes as long as real ones are."""
+    return world.run(label, *args, benchmark_sha256=HASH, prompts=HASH, **given)
 
 
 def picture(width: int, height: int, color: str) -> bytes:
@@ -60,14 +66,17 @@ def page(world, tmp_path_factory) -> Path:
     """A report of many runs with everything in it."""
     w = world(1800)
     base, agent = (
-        w.run("base", 22, wall=50, shared=0.7, **SAME),
-        w.run("agent", 7, turns=3, shared=0.7, arm="agent", **SAME),
+        answered(w, "base", 22, wall=50, shared=0.7, **SAME),
+        answered(w, "agent", 7, turns=3, shared=0.7, arm="agent", **SAME),
     )
-    arms = [w.run(f"base {arm}", 6, arm=arm, shared=0.7, **SAME) for arm in ("region", "region-lowres", "agent-lowres")]
-    students = [
-        w.run(name, px, shared=0.7, model=name) for name, px in (("student", 12), ("floor", 22), ("ceiling", 9))
+    arms = [
+        answered(w, f"base {arm}", 6, arm=arm, shared=0.7, **SAME)
+        for arm in ("region", "region-lowres", "agent-lowres")
     ]
-    hot = w.run("hot student", 12, shared=0.7, model="student", sampling=Sampling(temperature=0.7))
+    students = [
+        answered(w, name, px, shared=0.7, model=name) for name, px in (("student", 12), ("floor", 22), ("ceiling", 9))
+    ]
+    hot = answered(w, "hot student", 12, shared=0.7, model="student", sampling=Sampling(temperature=0.7))
     found = compare([base, agent, *arms, *students, hot], {run.id: run.label for run in students}, settings=QUICK)
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render(found, shown(agent.id, students[0].id, "What is on the sign?")), encoding="utf-8")
@@ -239,7 +248,7 @@ def test_on_paper_everything_is_there_and_light(browser, page):
 
 def test_hostile_text_stays_text(browser, world, tmp_path):
     w = world(60)
-    a, b = w.run(HOSTILE, 9), w.run(HOSTILE + " 2", 20)
+    a, b = answered(w, HOSTILE, 9), answered(w, HOSTILE + " 2", 20)
     path = tmp_path / "hostile.html"
     path.write_text(render(compare([a, b], settings=QUICK), shown(a.id, b.id, HOSTILE)), encoding="utf-8")
     browser.open(path)
@@ -253,7 +262,7 @@ def test_hostile_text_stays_text(browser, world, tmp_path):
 @pytest.mark.parametrize("n", [1, 2, 15])
 def test_one_to_fifteen_runs_with_long_names_fit(browser, world, tmp_path, n):
     w = world(240)
-    runs = [w.run(f"{LONG} {k}", 8 + k, **(SAME if k else {"model": LONG}), attempts=k + 1) for k in range(n)]
+    runs = [answered(w, f"{LONG} {k}", 8 + k, **(SAME if k else {"model": LONG}), attempts=k + 1) for k in range(n)]
     path = tmp_path / "report.html"
     path.write_text(render(compare(runs, settings=QUICK)), encoding="utf-8")
     browser.open(path, width=390, height=800)
