@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from zoomgap.cli import app
+from zoomgap.compare.document import schema
 from zoomgap.models.families import FAMILIES, UNKNOWN, Family
 from zoomgap.storage import schema_markdown
 
@@ -126,8 +127,14 @@ def filled(page: str, **parts: str) -> str:
     return text
 
 
+def comparison_schema() -> str:
+    """The JSON Schema of `zoomgap compare --json`."""
+    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES = {
     "cli.md": cli_markdown, "schema.md": schema_markdown, "models.md": models_markdown, "grading.md": grading_markdown,
+    "comparison.schema.json": comparison_schema,
 }  # fmt: skip
 
 

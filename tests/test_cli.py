@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -121,6 +122,13 @@ def test_compare_writes_a_report_of_one_file(db, tmp_path, dom_of):
     assert pair["n"] == pair["both"] + pair["only_a"] + pair["only_b"] + pair["neither"] == 12
     html = report.read_text()
     assert "<svg" in html
+    assert html.count("<article") >= min(4, pair["only_a"]) + min(4, pair["only_b"]) > 0
+    with Store.open(db) as store:
+        zooms = {row.sample: row.zooms for row in store.trajectories(runs["agent"])}
+    samples = re.findall(r'<article class="trace" aria-label="([^"]+)"', html)
+    assert html.count('<rect class="zoom"') == sum(zooms[sample] for sample in samples) > 0
+    assert html.count('alt="crop ') == html.count('<rect class="zoom"')
+    assert html.count('<rect class="evidence"') >= len(samples)
     assert 'src="http' not in html
     assert 'href="http' not in html
     shown = dom_of(report)

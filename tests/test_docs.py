@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from zoomgap.cli import app
+from zoomgap.compare import parse
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("make_docs", Path(__file__).parent / "make_docs.py")
@@ -31,7 +32,7 @@ def test_every_command_has_an_example():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/results.md", "docs/benchmarks.md", "docs/grading.md", "docs/latency.md"]
+    "page", ["README.md", "docs/compare.md", "docs/results.md", "docs/benchmarks.md", "docs/grading.md"]
 )
 def test_commands_in_the_docs_exist(page):
     known = set(make_docs.commands(typer.main.get_command(app)))
@@ -47,3 +48,13 @@ def test_pictures_and_links_of_the_readme_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / target).exists(), target
+
+
+def test_conditions_in_the_docs_can_be_read():
+    text = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```\n(student < .*?)```", text, re.DOTALL)
+    conditions = [line.split("   ")[0] for line in block.splitlines()]
+    conditions += re.findall(r'--fail-if "([^"]+)"', text)
+    assert len(conditions) == 7
+    for condition in conditions:
+        parse(condition)

@@ -341,6 +341,7 @@ def demo(
 
     Example: zoomgap demo --out demo
     """
+    from zoomgap import pipeline
     from zoomgap.demo import FULL, SHORT, USUAL, run_demo
 
     scale = FULL if full else SHORT if short else USUAL
@@ -348,7 +349,7 @@ def demo(
     with opened(out / "zoomgap.db") as store:
         with progress("demo") as update:
             result = run_demo(store, out, scale, update)
-        comparison_lines(result.comparison.to_json())
+        comparison_lines(pipeline.document(result.comparison))
     for line in result.lines:
         print(line)
     print(f"report: {result.report}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoomgap.console import comparison_lines, opened, print_json, progress
-from zoomgap.errors import UsageError
+from zoomgap.errors import UsageError, ZoomgapError
 from zoomgap.options import DEFAULT_DB, Db, Json, Stream, Timeout
 
 if TYPE_CHECKING:
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Two runs or more (their first characters suffice).")],
-    report: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file.")] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write a report: *.html (one file that opens from disk), *.md or *.json; repeat it."),
+    ] = None,
     role: Annotated[
         list[str] | None,
         typer.Option(help="ROLE=RUN with base, student, floor, placebo or ceiling; for the recovered share."),
@@ -35,6 +38,17 @@ def compare(
     time_seed: Annotated[int, typer.Option(help="Seed of the choice of samples.")] = 0,
     stream: Stream = True,
     timeout: Timeout = 120,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting that may differ although it changes answers, as sampling.temperature; repeat it."),
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="End with exit code 1 where this holds, as in 'student < agent - 0.02' (estimates) or "
+            "'high(student - agent) < -0.02' (an end of the interval); repeat it. See docs/compare.md."
+        ),
+    ] = None,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -48,6 +62,9 @@ def compare(
 
     if in_flight is not None and not throughput:
         raise UsageError("--in-flight is of --throughput: add it, or leave both out (--time is one answer at a time)")
+    for path in report or []:
+        pipeline.check_report(path)
+    conditions = [pipeline.parse_condition(text) for text in fail_if or []]
     for asked, flight in ((time, None), (throughput, in_flight or 8)):
         if asked:
             _time_runs(db, runs, pipeline.TimeOptions(
@@ -56,15 +73,19 @@ def compare(
             ))  # fmt: skip
     with opened(db, readonly=True) as store:
         roles = dict(pipeline.parse_role(store, text) for text in role or [])
-        comparison = pipeline.compare_runs(store, runs, roles)
-        if report is not None:
-            pipeline.write_report(store, comparison, report)
+        comparison = pipeline.compare_runs(store, runs, roles, allow or [])
+        for path in report or []:
+            pipeline.write_report(store, comparison, path)
+    found = pipeline.document(comparison)
     if as_json:
-        print_json(comparison.to_json())
-        return
-    comparison_lines(comparison.to_json())
-    if report is not None:
-        print(f"report: {report}")
+        print_json(found)
+    else:
+        comparison_lines(found)
+        for path in report or []:
+            print(f"report: {path}")
+    outcomes = [(condition.text, condition.judge(comparison)) for condition in conditions]
+    if failed := [f"{text} holds: {outcome.told}" for text, outcome in outcomes if outcome.holds]:
+        raise ZoomgapError(f"--fail-if {'; '.join(failed)}")
 
 
 def _time_runs(db: Path, runs: list[str], options: TimeOptions) -> None:

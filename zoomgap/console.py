@@ -157,7 +157,10 @@ def judged_lines(rows: list[dict[str, Any]]) -> None:
 
 
 def comparison_lines(found: dict[str, Any]) -> None:
-    """A comparison in words. found: of Comparison.to_json."""
+    """A comparison in words, what to beware of on stderr. found: of compare.document."""
+    print(found["finding"])
+    for warning in found["warnings"]:
+        print(f"zoomgap: warning: {warning}", file=sys.stderr)
     rows = []
     for row in found["runs"]:
         bounds = f"{row['low']:.3f} to {row['high']:.3f}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import PIL.Image
@@ -9,8 +10,15 @@ import pytest
 from tests.markup import HOSTILE, Tags
 from zoomgap.compare import figures
 from zoomgap.compare.comparison import compare
-from zoomgap.compare.report import MAX_TRACE_BYTES, TraceView, render
-from zoomgap.compare.rows import Settings
+from zoomgap.compare.report import (
+    MAX_TRACE_BYTES,
+    AnswerView,
+    SampleGroup,
+    SampleView,
+    ZoomView,
+    render,
+)
+from zoomgap.compare.rows import Comparison, Settings
 from zoomgap.geometry import Box, Size
 
 QUICK = Settings(draws=100, curve_draws=30)
@@ -23,9 +31,24 @@ def jpeg(side: int = 32, color: str = "red") -> bytes:
     return buffer.getvalue()
 
 
-def trace(text: str, image: bytes) -> TraceView:
-    zooms = [(Box(10, 10, 60, 60), text, jpeg())]
-    return TraceView(text, text, image, Size(1000, 800), zooms, text, "correct", text)
+def group(text: str, image: bytes, n: int = 1, **given: object) -> SampleGroup:
+    """A group of n samples of which everything that a model or a set wrote is `text`."""
+    view = SampleView(
+        id=text, dimension=text, question=text, choices=(text, "other"), gold="A", images=(image,),
+        size=Size(1000, 800), evidence=(Box(20, 20, 40, 40),),
+        answers=(
+            AnswerView("RUN", "correct", text, (ZoomView(Box(10, 10, 60, 60), text, jpeg()),)),
+            AnswerView("RUN", "incorrect", text),
+        ),
+    )  # fmt: skip
+    return SampleGroup(title=text, total=n + 1, how="Drawn.", single=False, views=[replace(view, **given)] * n)
+
+
+def named(found: Comparison, group: SampleGroup) -> SampleGroup:
+    """The group with the first run of the comparison as the one that answered."""
+    run = found.runs[0].run
+    views = [replace(v, answers=[replace(answer, run=run) for answer in v.answers]) for v in group.views]
+    return replace(group, views=views)
 
 
 @pytest.fixture
@@ -38,21 +61,21 @@ def comparison(world):
 
 
 def test_the_page_needs_nothing_from_outside(comparison):
-    page = render(comparison, [trace("What is it?", jpeg())])
+    page = render(comparison, [named(comparison, group("What is it?", jpeg()))])
     found = Tags(page)
     for name, value in found.attributes:
         if name in ("src", "href", "xlink:href"):
             assert value.startswith(("data:image/jpeg;base64,", "#"))
     assert not {"script", "link", "iframe", "object"} & set(found.tags)
     assert "@import" not in page
-    assert "prefers-color-scheme: dark" in page
+    assert "light-dark(" in page
     assert 'name="viewport"' in page
 
 
 def test_model_text_is_data(comparison, world):
     w = world(60)
     hostile = compare([w.run(HOSTILE, 9), w.run(HOSTILE + "2", 20)], settings=QUICK)
-    for page in (render(comparison, [trace(HOSTILE, jpeg())]), render(hostile)):
+    for page in (render(comparison, [named(comparison, group(HOSTILE, jpeg()))]), render(hostile)):
         found = Tags(page)
         assert "script" not in found.tags
         assert not [name for name, _ in found.attributes if name.startswith("on")]
@@ -61,21 +84,31 @@ def test_model_text_is_data(comparison, world):
 
 
 def test_boxes_and_crops_are_drawn_on_the_original(comparison):
-    page = render(comparison, [trace("q", jpeg())])
+    page = render(comparison, [named(comparison, group("q", jpeg()))])
     assert 'viewBox="0 0 1000 800"' in page
     assert page.count('x="10" y="10" width="50" height="50"') == 2
+    assert page.count('class="evidence" x="20" y="20" width="20" height="20"') == 1
     assert page.count("data:image/jpeg;base64,") == 2
 
 
-def test_heavy_traces_are_left_out_and_counted(comparison):
-    heavy = jpeg() + bytes(MAX_TRACE_BYTES // 3)
-    page = render(comparison, [trace(f"question {k}", heavy) for k in range(6)])
+def test_all_pictures_of_a_question_are_shown(comparison):
+    page = render(comparison, [named(comparison, group("q", b"", images=(jpeg(), jpeg(48), jpeg(64))))])
+    assert page.count("data:image/jpeg;base64,") == 4
+    assert 'alt="picture 3"' in page
+    assert page.count('viewBox="0 0 1000 800"') == 1, "boxes are on the first picture alone"
+
+
+def test_heavy_samples_are_left_out_and_counted(comparison):
+    heavy = named(comparison, group("q", jpeg() + bytes(MAX_TRACE_BYTES // 3), 3))
+    page = render(comparison, [heavy, replace(heavy, title="second")])
     assert "4 more are left out" in page
+    assert page.count("<article") == 2
+    assert "second" in page, "groups take turns, so that each has a sample"
     assert len(page) < 2 * MAX_TRACE_BYTES
 
 
 def test_long_replies_are_cut(comparison):
-    assert "(90,000 characters)" in render(comparison, [trace("y" * 90_000, jpeg())])
+    assert "(90,000 characters)" in render(comparison, [named(comparison, group("y" * 90_000, jpeg()))])
 
 
 def test_rendering_is_deterministic(comparison):

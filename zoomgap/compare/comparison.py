@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from zoomgap.compare.acuity import Fit, acuity_ratio, fit_acuity, geometric_mean
 from zoomgap.compare.contribution import contributions
 from zoomgap.compare.dual import dual_views
+from zoomgap.compare.identity import identity, incomplete
 from zoomgap.compare.latency import latency_ratio, mean_of, timing
-from zoomgap.compare.matching import refusal, same_protocol
+from zoomgap.compare.matching import same_protocol
+from zoomgap.compare.protocol import protocol_differences, protocol_faults, refusal
 from zoomgap.compare.rows import (
     AcuityRatio,
     Comparison,
@@ -24,7 +26,6 @@ from zoomgap.compare.rows import (
     GapPart,
     PairRow,
     PairVerdict,
-    ProtocolDifference,
     Role,
     RunRow,
     Score,
@@ -48,7 +49,6 @@ from zoomgap.compare.stats import (
 from zoomgap.compare.table import Guess, RunData, Table, default_guess, graders_of, make_table
 from zoomgap.compare.verdicts import Bin, cell_verdicts, evidence_bins, missing
 from zoomgap.errors import UsageError
-from zoomgap.records import RunSpec
 
 GAPS = {
     "zooming": ("region", "direct"),
@@ -88,6 +88,7 @@ def compare(
         settings=settings,
         bench=runs[0].spec.benchmark,
         grader=next(iter(graders_of(runs)), ""),
+        roles=dict(roles or {}),
         runs=tuple(_run_row(table, row, role_of.get(row), bins, fits[row], settings) for row in range(len(runs))),
         pairs=_pairs(table, weights, settings),
         gaps=tuple(_gaps(table, bins, weights, settings)),
@@ -100,29 +101,14 @@ def compare(
         protocol_differences=protocol_differences([run.spec for run in runs]),
         timing_session=latency_session(runs, _cluster_of(table), settings.draws, settings.confidence),
         throughput=throughput_session(runs, settings.confidence),
+        protocol_faults=protocol_faults([run.spec for run in runs], settings.allow),
+        identities=tuple(identity(run) for run in runs),
     )
 
 
 def _cluster_of(table: Table) -> dict[str, int]:
     """Cluster code of each sample id."""
     return {sample.id: int(code) for sample, code in zip(table.samples, table.cluster, strict=True)}
-
-
-def protocol_differences(specs: Sequence[RunSpec]) -> tuple[ProtocolDifference, ...]:
-    """Every field of RunSpec in which the runs differ; those of sampling by their own names."""
-    flat = [_flat(asdict(spec)) for spec in specs]
-    return tuple(
-        ProtocolDifference(field=name, values={spec.id: fields[name] for spec, fields in zip(specs, flat, strict=True)})
-        for name in flat[0]
-        if any(fields[name] != flat[0][name] for fields in flat)
-    )
-
-
-def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        flat |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _seats(runs: Sequence[RunData], roles: Mapping[str, Role]) -> dict[Role, int]:
@@ -197,6 +183,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
         by_dimension=_by_dimension(table, row, fits, settings),
         by_evidence=_by_evidence(table, row, bins, settings),
         timing=clock,
+        incomplete=incomplete(run),
     )
 
 
@@ -253,7 +240,7 @@ def _fits(table: Table, row: int, weights: Weights, settings: Settings) -> Fits:
 
 def _ratios(table: Table, seats: Mapping[Role, int], fits: Sequence[Fits], settings: Settings) -> Iterator[AcuityRatio]:
     for a, b in TIED:
-        if a in seats and b in seats:
+        if a in seats and b in seats and not _faulty(table, (seats[a], seats[b]), settings):
             mean = acuity_ratio(fits[seats[a]], fits[seats[b]], settings.confidence)
             if mean is not None:
                 yield AcuityRatio(

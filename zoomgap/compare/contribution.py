@@ -13,7 +13,8 @@ import numpy as np
 
 from zoomgap.compare.agent_rows import Contribution, Control, GapPart, OneZoomCell, Survival, ZoomCount, ZoomVerdict
 from zoomgap.compare.dual import Weights
-from zoomgap.compare.matching import counterpart, refusal, same_protocol, unlike
+from zoomgap.compare.matching import counterpart, same_protocol, unlike
+from zoomgap.compare.protocol import refusal
 from zoomgap.compare.rows import Settings
 from zoomgap.compare.stats import (
     Array,

@@ -1,12 +1,11 @@
-"""Which runs belong together: arms of one model under one protocol, and when no verdict is given on them."""
+"""Which runs belong together: arms of one model under one protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
 
-from zoomgap.compare.rows import Settings
-from zoomgap.compare.table import RunData, Table
+from zoomgap.compare.table import RunData
 from zoomgap.records import RunSpec
 
 AGENT_ONLY = ("max_zooms", "tools", "padding", "max_images")
@@ -45,9 +44,3 @@ def counterpart(runs: Sequence[RunData], run: RunData, arm: str) -> RunData | No
         and (not (zooms(other.spec) and zooms(run.spec)) or other.spec.max_zooms == run.spec.max_zooms)
     ]
     return min(found, key=lambda other: len(unlike(other.spec, run.spec)), default=None)
-
-
-def refusal(table: Table, rows: Sequence[int], settings: Settings) -> str:
-    """Why no verdict is given on these runs of the table, or ""."""
-    labels = [table.runs[row].label for row in rows if table.error_rate(row) > settings.max_error_rate]
-    return f"over {settings.max_error_rate:.0%} endpoint errors in {', '.join(labels)}" if labels else ""

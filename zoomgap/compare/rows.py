@@ -14,12 +14,16 @@ from zoomgap.compare.sessions import LatencySession, ThroughputSession
 
 Role = Literal["base", "agent", "student", "floor", "placebo", "ceiling"]
 PairVerdict = Literal["a better", "b better", "equivalent", "undecided", "refused"]
+Kind = Literal["arm", "model", "protocol"]
 CellVerdict = Literal["neither reads it", "one glance suffices", "distilled", "zoom still needed", "undecided"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Fixed before any result is read. margin: equivalence margin; min_cell: fewest answers that a verdict rests on."""
+    """Fixed before any result is read. margin: equivalence margin; min_cell: fewest answers that a verdict rests on.
+
+    allow: settings of runs that may differ although they change answers (`protocol.KINDS`).
+    """
 
     confidence: float = 0.95
     margin: float = 0.05
@@ -28,6 +32,7 @@ class Settings:
     draws: int = 1000
     curve_draws: int = 300
     seed: int = 0
+    allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,8 @@ class RunRow:
     n: answers asked for; attempted: answers there are. Tokens, turns, zooms and cost are means an answer, None where
     any is unknown. seconds: time that its commands took, None where one was cut short. resumed: answers from before
     the latest invocation.
-    acuity_*: geometric mean over acuity_dimensions. timing: of the most common circumstances alone.
+    acuity_*: geometric mean over acuity_dimensions. timing: of the most common circumstances alone. incomplete: why
+    answers to the benchmark are missing, "" where none is or its size is not known.
     """
 
     run: str
@@ -112,6 +118,7 @@ class RunRow:
     by_dimension: Mapping[str, DimensionScore]
     by_evidence: tuple[EvidenceScore, ...]
     timing: Timing
+    incomplete: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,10 +213,51 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolDifference:
-    """A field of RunSpec in which runs differ, with each run's value."""
+    """A field of RunSpec in which runs differ, with each run's value. kind: whose it is (`protocol.KINDS`)."""
 
     field: str
+    kind: Kind
     values: Mapping[str, Any]
+
+    @property
+    def grouped(self) -> list[tuple[Any, list[str]]]:
+        """Each value with the runs that have it, in their order."""
+        values: list[Any] = []
+        for value in self.values.values():
+            if value not in values:
+                values.append(value)
+        return [(value, [run for run, own in self.values.items() if own == value]) for value in values]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolFault:
+    """A setting in which runs a and b differ although it changes answers and is not what they are compared for.
+
+    Unless it is allowed, no verdict is given on the pair.
+    """
+
+    a: str
+    b: str
+    field: str
+    a_value: Any
+    b_value: Any
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunIdentity:
+    """How a run came about. spec: every field of its RunSpec. The rest are of its invocations, of which there are so
+    many: when the first and the last began, each code revision, set of packages and processor, once.
+    """
+
+    run: str
+    spec: Mapping[str, Any]
+    invocations: int
+    first: str | None
+    last: str | None
+    revisions: tuple[str, ...]
+    packages: tuple[str, ...]
+    machines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,11 +266,13 @@ class Comparison:
 
     verdict_note: why there are no verdicts, or "". dual, contribution: one for each run of an agent.
     timing_session, throughput: what the latest sessions that timed the runs say, None where there is none.
+    roles: those that were given, by run; the others are read from the arms.
     """
 
     settings: Settings
     bench: str
     grader: str
+    roles: Mapping[str, Role]
     runs: tuple[RunRow, ...]
     pairs: tuple[PairRow, ...]
     gaps: tuple[Gap, ...]
@@ -235,6 +285,8 @@ class Comparison:
     protocol_differences: tuple[ProtocolDifference, ...]
     timing_session: LatencySession | None = None
     throughput: ThroughputSession | None = None
+    protocol_faults: tuple[ProtocolFault, ...]
+    identities: tuple[RunIdentity, ...]
 
     def run(self, run: str) -> RunRow:
         return next(row for row in self.runs if row.run == run)

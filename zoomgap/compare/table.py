@@ -35,6 +35,7 @@ class RunData:
 
     crops: what an agent was shown, by sample and attempt, in its order; an answer without any may be absent.
     times, rates: of a timing session in latency and in throughput mode; without, times are those of the results.
+    samples: of its whole benchmark, None where that is not known.
     """
 
     spec: RunSpec
@@ -44,6 +45,7 @@ class RunData:
     crops: Mapping[tuple[str, int], tuple[Frame, ...]] = field(default_factory=dict)
     times: SessionTimes | None = None
     rates: SessionTimes | None = None
+    samples: int | None = None
 
     @property
     def id(self) -> str:
@@ -143,6 +145,10 @@ def graders_of(runs: Sequence[RunData]) -> list[str]:
     return sorted({result.grader for run in runs for result in run.results if result.grader})
 
 
+def _version(spec: RunSpec) -> str:
+    return f"{spec.benchmark} {spec.benchmark_sha256[:12]}"
+
+
 def _check(runs: Sequence[RunData]) -> None:
     if not runs:
         raise UsageError("no runs to compare: name at least one")
@@ -151,8 +157,8 @@ def _check(runs: Sequence[RunData]) -> None:
             raise UsageError(f"run {run.id} ({run.label}) has no results: run its arm first")
         if run.spec.benchmark_sha256 != runs[0].spec.benchmark_sha256:
             raise UsageError(
-                f"runs {runs[0].id} and {run.id} answered unlike benchmarks ({runs[0].spec.benchmark}, "
-                f"{run.spec.benchmark}): compare runs of one benchmark"
+                f"runs {runs[0].id} and {run.id} answered unlike benchmarks ({_version(runs[0].spec)} and "
+                f"{_version(run.spec)}): compare runs of one version of one benchmark"
             )
         if len({(result.sample.id, result.attempt) for result in run.results}) < len(run.results):
             raise UsageError(f"run {run.id} ({run.label}) holds an answer twice: give one result a sample and attempt")

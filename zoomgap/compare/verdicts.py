@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoomgap.compare.matching import refusal
+from zoomgap.compare.protocol import refusal
 from zoomgap.compare.rows import Cell, CellVerdict, Role, Settings
 from zoomgap.compare.stats import Mask, accuracy_interval, adjusted_interval
 from zoomgap.compare.table import Table
@@ -149,7 +149,7 @@ def _cell(
     bounds: dict[str, float] = {}
     verdict: CellVerdict = "undecided"
     if faulty:
-        reason = faulty
+        reason = faulty.partition(":")[0]
     elif place.n < settings.min_cell:
         reason = f"{place.n} answers, a verdict rests on at least {settings.min_cell}"
     else:

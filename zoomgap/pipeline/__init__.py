@@ -5,7 +5,16 @@ from zoomgap.pipeline.attention import AttentionOptions, measure_attention, writ
 from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, write_overlap, write_view
 from zoomgap.pipeline.imports import Imported, import_set
 from zoomgap.pipeline.overlaps import measured_on, overlap
-from zoomgap.pipeline.reports import chance, compare_runs, latest_session, parse_role, write_report
+from zoomgap.pipeline.reports import (
+    chance,
+    check_report,
+    compare_runs,
+    document,
+    latest_session,
+    parse_condition,
+    parse_role,
+    write_report,
+)
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
 from zoomgap.pipeline.timing import TimeOptions, time_runs
 
@@ -22,7 +31,9 @@ __all__ = [
     "build_datasets",
     "chance",
     "check_page",
+    "check_report",
     "compare_runs",
+    "document",
     "dry_run",
     "find_sample",
     "import_set",
@@ -31,6 +42,7 @@ __all__ = [
     "measure_attention",
     "measured_on",
     "overlap",
+    "parse_condition",
     "parse_role",
     "run",
     "run_row",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from zoomgap import imaging, prompts
+from zoomgap import imaging
 from zoomgap.benchmarks import micro
-from zoomgap.errors import UsageError
-from zoomgap.records import JUDGE, Sample, TimingMode, TimingSession
+from zoomgap.errors import UsageError, ZoomgapError
+from zoomgap.records import Result, Sample, TimingMode, TimingSession
 from zoomgap.storage import Store
 
 if TYPE_CHECKING:
-    from zoomgap.compare import Comparison, RunData, TraceView
+    from zoomgap.compare import AnswerView, Comparison, RunData, SampleGroup, SampleView
+    from zoomgap.compare.conditions import Condition
+    from zoomgap.compare.contrasts import Answered
     from zoomgap.compare.table import SessionTimes
 
 
@@ -26,7 +30,8 @@ def run_data(store: Store, run: str, label: str | None = None) -> RunData:
     name = label or f"{spec.model} {spec.arm}"
     # Only the dual view reads crops, and only of this arm.
     crops = store.crops(spec.id) if spec.arm == "agent" else {}
-    return RunData(spec, name, store.results(spec.id), store.invocations(spec.id), crops)
+    samples = store.benchmark(spec.benchmark).n
+    return RunData(spec, name, store.results(spec.id), store.invocations(spec.id), crops=crops, samples=samples)
 
 
 def parse_role(store: Store, text: str) -> tuple[str, str]:
@@ -39,16 +44,30 @@ def parse_role(store: Store, text: str) -> tuple[str, str]:
     return store.run(run).id, role
 
 
-def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str]) -> Comparison:
-    """Compare stored runs. roles: run id -> base, student, floor, placebo or ceiling.
+def parse_condition(text: str) -> Condition:
+    """A condition on the comparison, as `compare.conditions` reads it."""
+    from zoomgap.compare import parse
 
-    Times are those of the latest timing session that holds most of the runs, if there is one.
+    return parse(text)
+
+
+def document(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON, in the form of docs/comparison.schema.json."""
+    from zoomgap.compare import document
+
+    return document(comparison)
+
+
+def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str], allow: Sequence[str] = ()) -> Comparison:
+    """Compare stored runs. roles: run id -> base, student, floor, placebo or ceiling. allow: settings that may differ
+    although they change answers. Times are those of the latest timing session that holds most of the runs, if any.
     """
-    from zoomgap.compare import compare
+    from zoomgap.compare import Settings, compare
 
     named = {store.run(run).id: f"{role} {store.run(run).arm}" for run, role in roles.items()}
     data = [run_data(store, run, named.get(store.run(run).id)) for run in runs]
-    return compare(_timed(store, _distinct(data)), roles=roles, guess=chance)  # type: ignore[arg-type]
+    settings = Settings(allow=tuple(allow))
+    return compare(_timed(store, _distinct(data)), roles=roles, guess=chance, settings=settings)  # type: ignore[arg-type]
 
 
 def chance(sample: Sample) -> float:
@@ -97,48 +116,110 @@ def latest_session(store: Store, runs: Sequence[str], mode: TimingMode) -> Timin
     return next((session for count, session in reversed(held) if count == most), None)
 
 
-MAX_TRACES = 12
+PICTURE_PIXELS, CROP_PIXELS = 512 * 512, 224 * 224
+"""Of a picture and of a crop on a sample page, at most."""
+MOST_BYTES = 90_000
+"""Of either, at most."""
+FORMATS = (".html", ".md", ".json")
 
 
 def write_report(store: Store, comparison: Comparison, path: Path) -> None:
-    """Write the report with some traces of the agent: right and wrong ones, one and more zooms."""
-    from zoomgap.compare import render
+    """Write the report as the path's suffix says: a page with sample pages, Markdown, or JSON.
 
-    traces = []
-    for run in (row["run"] for row in comparison.to_json()["runs"]):
-        if store.run(run).arm == "agent":
-            found = sorted(store.trajectories(run), key=lambda row: (row.zooms < 1, row.sample))
-            right = [row for row in found if row.verdict == "correct"][: MAX_TRACES * 2 // 3]
-            wrong = [row for row in found if row.verdict == "incorrect"][: MAX_TRACES - len(right)]
-            traces += [trace_view(store, row.id) for row in [*right, *wrong]]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(comparison, traces[:MAX_TRACES]), encoding="utf-8")
+    Raises UsageError as check_report does, and ZoomgapError where the file cannot be written; then nothing is left of
+    it.
+    """
+    from zoomgap.compare import markdown, render
+
+    check_report(path)
+    if path.suffix == ".json":
+        text = json.dumps(document(comparison), indent=1, ensure_ascii=False) + "\n"
+    elif path.suffix == ".md":
+        text = markdown(comparison)
+    else:
+        text = render(comparison, sample_groups(store, comparison))
+    write_whole(path, text)
 
 
-def trace_view(store: Store, trajectory: int) -> TraceView:
-    """A stored trajectory with its pictures, as the report draws it; the image is reduced to 512 x 512 px at most."""
-    from zoomgap.compare import TraceView
+def check_report(path: Path) -> None:
+    """Raises UsageError now, rather than when all the work is done, for a path that no report can have."""
+    if path.suffix not in FORMATS:
+        raise UsageError(f"report '{path}' has no form that is known: name it {', '.join('*' + s for s in FORMATS)}")
+    if path.is_dir():
+        raise UsageError(f"report '{path}' is a folder: give the report a file name")
+    if not path.parent.is_dir():
+        raise UsageError(f"report '{path}': there is no folder {path.parent}; make it first")
 
-    found = store.trajectory(trajectory)
-    sample = store.sample(store.run(found.run).benchmark, found.sample)
-    original = imaging.open_image(store.objects.read(sample.image))
-    shown = imaging.encode(imaging.fit(original, 512 * 512, factor=8))
-    grades = [grade for grade in store.grades(trajectory) if not grade.grader.startswith(JUDGE)]
-    zooms = [
-        (step.box, step.label or "", store.objects.read(step.observation.sha256))
-        for step in found.steps
-        if step.observation is not None and step.box is not None
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all. Raises ZoomgapError with the system's reason."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise ZoomgapError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def sample_groups(store: Store, comparison: Comparison) -> list[SampleGroup]:
+    """Sample pages of the two runs that the comparison is about, drawn at random with its seed."""
+    from zoomgap.compare import SampleGroup, contrasts, headline_pair
+    from zoomgap.compare.contrasts import EACH
+
+    a, b = headline_pair(comparison)
+    names = (comparison.run(a).label, comparison.run(b or a).label)
+    seed = comparison.settings.seed
+    groups = contrasts(store.results(a), None if b is None else store.results(b), names, seed)
+    how = f"Up to {EACH} of each group, drawn at random (seed {seed}) from all its members, not picked."
+    return [
+        SampleGroup(
+            title=group.title,
+            total=group.total,
+            how=how,
+            single=b is None,
+            views=[_sample_view(store, pair) for pair in group.drawn],
+        )
+        for group in groups
     ]
-    gold = sample.answer
-    if sample.choices and gold:
-        gold = f"{gold}) {sample.choices[ord(gold) - ord('A')]}"
-    return TraceView(
-        title=f"{sample.id}, {sample.dimension}",
-        question=prompts.question(sample.question, choices=sample.choices, suffix=False),
-        image_jpeg=shown,
+
+
+def _sample_view(store: Store, pair: Answered) -> SampleView:
+    """A question with its pictures, reduced, and what both runs said and saw."""
+    from zoomgap.compare import SampleView
+
+    sample = pair.a.sample
+    return SampleView(
+        id=sample.id,
+        dimension=sample.dimension,
+        question=sample.question,
+        choices=sample.choices,
+        gold=sample.answer,
+        images=[_picture(store, sha256, PICTURE_PIXELS) for sha256 in (sample.image, *sample.more_images)],
         size=sample.size,
-        zooms=zooms,
-        reply=found.text,
-        verdict=grades[-1].verdict if grades else "ungraded",
-        gold=gold,
+        evidence=sample.evidence,
+        answers=[_answer_view(store, result) for result in pair if result is not None],
     )
+
+
+def _picture(store: Store, sha256: str, pixels: int) -> bytes:
+    """A stored image as JPEG of at most so many pixels."""
+    image = imaging.open_image(store.objects.path(sha256), least=512)
+    shown = imaging.fit(image, pixels, factor=8) if image.width * image.height > pixels else image
+    return imaging.jpeg_within(shown, MOST_BYTES)
+
+
+def _answer_view(store: Store, result: Result) -> AnswerView:
+    from zoomgap.compare import AnswerView, ZoomView
+
+    zooms = [
+        ZoomView(
+            step.box,
+            step.label or "",
+            _picture(store, step.observation.sha256, CROP_PIXELS) if step.observation else b"",
+        )
+        for step in store.trajectory(result.trajectory).steps
+        if step.box is not None
+    ]
+    return AnswerView(result.run, result.verdict, result.text, zooms)
