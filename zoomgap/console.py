@@ -178,6 +178,14 @@ def comparison_lines(found: dict[str, Any]) -> None:
     for share in found["recovered"]:
         value = share["reason"] or interval(share["share"], share["low"], share["high"])
         print(f"recovered share of the {share['role']}: {value}")
+    if router := found["router"]:
+        routed, always = router["measured"]["policies"][1], router["measured"]["versus_agent"]
+        share = "?" if routed["cost_share"] is None else f"{routed['cost_share']:.2f}"
+        less = interval(always["value"], always["low"], always["high"])
+        print(f"router: accuracy {routed['accuracy']:.3f}, {routed['zoomed']:.0%} zoomed, {share} of the agent's "
+              f"{router['measured']['axis']}, router - agent {less}")  # fmt: skip
+    else:
+        print(f"router: none, {found['no_router']}")
     for cell in found["verdicts"]:
         if cell["evidence_low"] is None:
             print(f"{cell['dimension']}, all sizes: {cell['verdict']} ({cell['reason']})")

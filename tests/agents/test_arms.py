@@ -8,6 +8,7 @@ import pytest
 from zoomgap import imaging
 from zoomgap.agents import Settings, answer, check_arm
 from zoomgap.agents.arms import SEVERAL, tiles
+from zoomgap.agents.confidence import ALTERNATIVES
 from zoomgap.errors import ImageError, ModelError, UsageError
 from zoomgap.geometry import Size
 from zoomgap.models.resize import Rule
@@ -155,4 +156,6 @@ def test_settings_are_those_of_the_run():
     assert {name: getattr(settings, name) for name in shared} == {name: getattr(spec, name) for name in shared}
     assert settings.rule == Rule(resize="claude", factor=28, max_pixels=1568 * 784, max_side=1568)
     assert settings.logprobs is None
-    assert Settings.of(replace(spec, weights="ab")).logprobs == 0
+    assert Settings.of(replace(spec, weights="ab")).logprobs == ALTERNATIVES
+    assert Settings.of(replace(spec, weights="ab"), logprobs=False).logprobs is None
+    assert Settings.of(spec, logprobs=True).logprobs == ALTERNATIVES

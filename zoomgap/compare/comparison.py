@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from zoomgap.compare.acuity import Fit, acuity_ratio, fit_acuity, geometric_mean
 from zoomgap.compare.latency import latency_ratio, mean_of, timing
+from zoomgap.compare.routed import Routed, route
 from zoomgap.compare.rows import (
     AcuityRatio,
     Comparison,
@@ -79,6 +80,7 @@ def compare(
     bins = evidence_bins(table)
     fits = [_fits(table, row, weights[: settings.curve_draws], settings) for row in range(len(runs))]
     role_of = {row: role for role, row in seats.items()}
+    router, no_router = _router(table, seats, weights, settings)
     return Comparison(
         settings=settings,
         bench=runs[0].spec.benchmark,
@@ -90,6 +92,8 @@ def compare(
         acuity_ratios=tuple(_ratios(table, seats, fits, settings)),
         verdicts=cell_verdicts(table, seats, bins, settings),
         protocol_differences=protocol_differences([run.spec for run in runs]),
+        router=router,
+        no_router=no_router,
     )
 
 
@@ -353,6 +357,24 @@ def _gap(
 def span_name(low: float | None, high: float | None) -> str:
     """A bin of evidence sizes in words."""
     return "all sizes" if low is None or high is None else f"{low:.0f} to {high:.0f} px"
+
+
+def _router(table: Table, seats: Mapping[Role, int], weights: Weights, settings: Settings) -> tuple[Routed | None, str]:
+    """A cross-fitted router between the student's glance, or else the base's, and the agent; or why there is none."""
+    if "agent" not in seats or not {"student", "base"} & set(seats):
+        return None, "a router needs direct answers of a base or student, and an agent"
+    rows = [seats["student"] if "student" in seats else seats["base"], seats["agent"]]
+    if faulty := _faulty(table, rows, settings):
+        return None, faulty
+    clusters = {sample.id: int(code) for sample, code in zip(table.samples, table.cluster, strict=True)}
+    glance, agent = (table.runs[row] for row in rows)
+    try:
+        fitted = route(
+            glance, agent, cluster_of=clusters, weights=weights, rivals=table.runs, confidence=settings.confidence
+        )
+    except UsageError as error:
+        return None, str(error)
+    return fitted.routed, ""
 
 
 def _recovered(table: Table, seats: Mapping[Role, int], weights: Weights, settings: Settings) -> tuple[Share, ...]:

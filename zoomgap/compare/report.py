@@ -70,6 +70,7 @@ def render(comparison: Comparison, traces: Sequence[TraceView] = (), timing: Com
             colors={row.run: comparison.runs.index(row) % len(figures.PALETTE) for row in comparison.runs},
             curves=curves,
             frontier=Markup(figures.frontier(comparison)),
+            routing=Markup(figures.routing(comparison)),
             untimed=_untimed(comparison),
             evidence=Markup(figures.by_evidence(comparison)),
             matrix=_matrix(comparison.verdicts),

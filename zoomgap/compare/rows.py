@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from zoomgap.compare.acuity import Acuity
 from zoomgap.compare.latency import Timing
+from zoomgap.compare.routed import Routed
 
 Role = Literal["base", "agent", "student", "floor", "placebo", "ceiling"]
 PairVerdict = Literal["a better", "b better", "equivalent", "undecided", "refused"]
@@ -220,7 +221,10 @@ class ProtocolDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown."""
+    """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown.
+
+    router: between the student's glance, or else the base's, and the agent; None for the reason in no_router.
+    """
 
     settings: Settings
     bench: str
@@ -232,6 +236,8 @@ class Comparison:
     acuity_ratios: tuple[AcuityRatio, ...]
     verdicts: tuple[Cell, ...]
     protocol_differences: tuple[ProtocolDifference, ...]
+    router: Routed | None = None
+    no_router: str = ""
 
     def run(self, run: str) -> RunRow:
         return next(row for row in self.runs if row.run == run)

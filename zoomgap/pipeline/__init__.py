@@ -1,10 +1,11 @@
 """The rooms joined: what the command line and the demo both do with a store. Nothing here prints."""
 
-from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, make_micro, run, run_row, trace_rows
-from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, write_overlap, write_view
+from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, run, run_row, trace_rows
+from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, make_micro, write_overlap, write_view
 from zoomgap.pipeline.imports import Imported, import_set
 from zoomgap.pipeline.overlaps import measured_on, overlap
 from zoomgap.pipeline.reports import chance, compare_runs, parse_role, write_report
+from zoomgap.pipeline.routes import apply_router, break_even, fit_router
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
 
 __all__ = [
@@ -13,14 +14,17 @@ __all__ = [
     "Limits",
     "ModelChoice",
     "RunOptions",
+    "apply_router",
     "ask",
     "bench_stats",
+    "break_even",
     "build_datasets",
     "chance",
     "check_page",
     "compare_runs",
     "dry_run",
     "find_sample",
+    "fit_router",
     "import_set",
     "make_micro",
     "measured_on",
