@@ -32,7 +32,7 @@ def routed_lines(found: dict[str, Any]) -> None:
     if found["left_out"]:
         print(f"{found['left_out']} questions are left out: one of the two runs has no answer to them")
     if found["unread"]:
-        print(f"{found['unread']} direct answers cannot be read: their questions go to the agent")
+        print(f"{found['unread']} direct answers cannot be read or scored: their questions go to the agent")
     if found["axis_reason"]:
         print(f"the cost is not time: {found['axis_reason']}")
 

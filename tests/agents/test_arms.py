@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.routers import router
 from zoomgap import imaging
 from zoomgap.agents import Settings, answer, check_arm
 from zoomgap.agents.arms import SEVERAL, tiles
 from zoomgap.agents.confidence import ALTERNATIVES
+from zoomgap.agents.context import Routing
 from zoomgap.errors import ImageError, ModelError, UsageError
 from zoomgap.geometry import Size
 from zoomgap.models.resize import Rule
@@ -19,6 +21,8 @@ from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Text, Usage
 async def once(world, arm, reply="B", **settings):
     model = ScriptedModel([reply])
     context = replace(world.context(model, **settings), budgets={world.sample.id: 4 * 65_536})
+    if arm == "router":
+        context = replace(context, routing=Routing(router(-math.inf, features=("image_size",)), context))
     trajectory = await answer(arm, world.sample, context, run="r", attempt=0, invocation="i")
     return trajectory, model.history[0]
 
@@ -51,7 +55,9 @@ async def test_sizes_of_what_arms_show(world):
     for arm in ARMS:
         sizes[arm] = [Size(shown.width, shown.height) for shown in pictures((await once(world, arm))[1])]
     view = imaging.fit_size(world.sample.size, 65_536, 32)
-    of_one_view = ("direct", "direct-schema", "no-image", "agent", "agent-lowres", "agent-random", "agent-blind")
+    of_one_view = (
+        "direct", "direct-schema", "no-image", "agent", "agent-lowres", "agent-random", "agent-blind", "router",
+    )  # fmt: skip
     assert all(sizes[arm] == [view] for arm in of_one_view)
     assert sizes["region"] == sizes["region-lowres"] == [Size(128, 128)]
     assert sizes["oracle"] == [view, Size(128, 128)]

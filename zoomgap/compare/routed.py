@@ -55,9 +55,12 @@ MIN_TIMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """A router between two runs: how it was fitted and what it gives. left_out: questions that only one of the runs
-    answered without an error. unread: direct answers without a score, whose questions go to the agent. folds: 0 where
-    the router was fitted on other questions. axis_reason: why cost is not time, "" where it is."""
+    """A router between two runs: how it was fitted and what it gives.
+
+    left_out: questions that only one of the runs answered without an error. unread: direct answers that cannot be read
+    or scored; their questions go to the agent. folds: 0 where the router was fitted on other questions. axis_reason:
+    why cost is not time, "" where it is.
+    """
 
     glance: str
     agent: str
@@ -228,8 +231,8 @@ def _check_runs(glance: RunData, agent: RunData) -> None:
             f"runs {glance.id} and {agent.id} answered unlike benchmarks ({glance.spec.benchmark}, "
             f"{agent.spec.benchmark}): name runs over one"
         )
-    if glance.id == agent.id:
-        raise UsageError(f"run {glance.id} is named twice: a router is between two runs")
+    if agent.spec.arm != "agent":
+        raise UsageError(f"run {agent.id} is of arm '{agent.spec.arm}' and a router zooms by the arm agent: name one")
 
 
 def _has(glance: RunData, feature: str) -> bool:
@@ -279,6 +282,8 @@ def _queries(
     glance: RunData, agent: RunData,
 ) -> Queries:  # fmt: skip
     rows = [None if signal.answer is None else columns_of(signal, features) for signal in signals]
+    if not any(rows):
+        raise UsageError(f"no direct answer of run {glance.id} can be read and scored: there is nothing to route by")
     names = tuple(sorted({name for row in rows for name in row or ()}))
     columns = np.zeros((len(rows), len(names)))
     place = {name: k for k, name in enumerate(names)}
