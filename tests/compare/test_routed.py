@@ -150,7 +150,7 @@ def test_runs_that_no_router_fits_are_refused_with_the_remedy(world, runs):
     agent = w.run("agent", 7, arm="agent", **MODEL)
     for problem, arguments, options in (
         ("has a confidence", (bare, agent), {}),
-        ("is of arm 'agent' and a router starts from direct answers", (agent, sure(bare)), {}),
+        ("is of arm 'agent': a router starts from direct answers", (agent, sure(bare)), {}),
         ("zooms by the arm agent", (sure(bare), w.run("tiles", arm="tiles", **MODEL)), {}),
         ("agreement is of several sampled answers", (sure(bare), agent), {"features": ["agreement"]}),
         ("feature 'luck' is not known", (sure(bare), agent), {"features": ["luck"]}),

@@ -116,7 +116,7 @@ def break_even(
         what = "time" if price is None else "token counts"
         raise UsageError(f"runs {runs[0].id} and {runs[1].id} share no answer with a known {what}: run both")
     codes = clusters_of(runs)
-    items = list(_spent(store, runs[0].spec, price, per_hour))
+    items = list(spent_once(store, runs[0].spec, price, per_hour))
     if spent:
         items.append(Spent("else", spent, "as given"))
     own, others = (np.array([found[id] for id in shared]) for found in each)
@@ -140,7 +140,7 @@ def _each(run: RunData, price: Price | None) -> dict[str, float]:
     }
 
 
-def _spent(store: Store, spec: RunSpec, price: Price | None, per_hour: float | None) -> Iterator[Spent]:
+def spent_once(store: Store, spec: RunSpec, price: Price | None, per_hour: float | None) -> Iterator[Spent]:
     """What was spent once on what a run deploys: a student's teacher, votes and training, a router's two runs."""
     from zoomgap.compare.breakeven import Spent
 
