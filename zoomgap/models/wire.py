@@ -379,8 +379,9 @@ def _choices(tokens: Iterable[Any]) -> tuple[TokenChoice, ...] | None:
     found = []
     for token in tokens:
         others = token.get("top_logprobs")
-        logprobs = _logprobs(others) if isinstance(others, list) else None
-        names = [token.get("token"), *(other.get("token") for other in others or ())]
+        others = others if isinstance(others, list) else []
+        logprobs = _logprobs(others)
+        names = [token.get("token"), *(other.get("token") for other in others)]
         if logprobs is None or not all(isinstance(name, str) for name in names):
             return None
         likeliest = sorted(zip(names[1:], logprobs, strict=True), key=lambda pair: -pair[1])
