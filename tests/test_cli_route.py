@@ -35,6 +35,7 @@ def test_fit_prints_stable_keys_and_writes_a_small_file(made):
     _, file, runs, _, fitted = made
     assert set(fitted) == {
         "glance", "agent", "method", "features", "target", "left_out", "unread", "folds", "axis_reason", "axis_name",
+        "finding",
         "measured", "out", "sha256",
     }  # fmt: skip
     assert (fitted["glance"], fitted["agent"]) == (runs["direct"], runs["agent"])

@@ -35,6 +35,7 @@ def routed_lines(found: dict[str, Any]) -> None:
         print(f"{found['unread']} direct answers cannot be read or scored: their questions go to the agent")
     if found["axis_reason"]:
         print(f"the cost is not time: {found['axis_reason']}")
+    print(found["finding"])
 
 
 def break_even_lines(found: dict[str, Any]) -> None:

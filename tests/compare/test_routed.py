@@ -64,6 +64,22 @@ def test_a_router_is_measured_and_written_down(runs):
     assert again == router
 
 
+def test_the_finding_says_whether_it_is_worth_having(world):
+    w = world(800)
+    glance = sure(w.run("glance", 14, wall=10, **MODEL), informs=3.0)
+    agent = w.run("agent", 7, wall=200, turns=3, arm="agent", **MODEL)
+    assert "is worth having" in routed(glance, agent).routed.finding
+    slow = replace(glance, results=[replace(result, wall_ms=result.wall_ms * 19) for result in glance.results])
+    found = routed(slow, agent).routed
+    assert found.measured.policy("router").cost_share > 1
+    assert "always zoom instead" in found.finding
+    worse = w.run("worse", 40, wall=200, arm="agent", **MODEL)
+    assert "never zooms" in routed(glance, worse).routed.finding
+    far = w.run("far", 7, arm="agent", model="n", circumstances={"concurrency": 9})
+    unsure = sure(w.run("glance", 14, **MODEL), informs=0.0)
+    assert "not shown" in routed(unsure, far).routed.finding or "always zoom" in routed(unsure, far).routed.finding
+
+
 def test_what_was_fitted_decides_alike_in_the_arm_and_in_the_figures(runs):
     """On the runs that it was fitted on, the file's threshold sends the share that it was chosen to send."""
     router, found = routed(*runs, method="threshold", features=["margin"])

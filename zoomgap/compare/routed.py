@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ from zoomgap.compare.stats import Array, accuracy_interval
 from zoomgap.compare.table import RunData
 from zoomgap.errors import UsageError
 from zoomgap.grading import extract
-from zoomgap.records import Result, digest
+from zoomgap.records import AnswerKind, Result, digest
 from zoomgap.routers import (
     IMAGE_DIGITS,
     PROBABILITIES,
@@ -59,7 +60,7 @@ class Routed:
 
     left_out: questions that only one of the runs answered without an error. unread: direct answers that cannot be read
     or scored; their questions go to the agent. folds: 0 where the router was fitted on other questions. axis_reason:
-    why cost is not time, "" where it is.
+    why cost is not time, "" where it is. finding: whether the router is worth having, in a sentence.
     """
 
     glance: str
@@ -71,6 +72,7 @@ class Routed:
     unread: int
     folds: int
     axis_reason: str
+    finding: str
     measured: Measured
 
     @property
@@ -137,7 +139,7 @@ def route(
         glance=glance.id, agent=agent.id, method=method, features=chosen,
         target={name: value for name, value in target._asdict().items() if value is not None},
         left_out=lined.left_out, unread=int(np.isnan(queries.columns).any(axis=1).sum()), folds=FOLDS,
-        axis_reason=costing.reason, measured=measured,
+        axis_reason=costing.reason, finding=finding_of(measured), measured=measured,
     )  # fmt: skip
     return Fitted(_router(routed, score, queries, calls, target, glance, agent, lined), routed)
 
@@ -177,11 +179,29 @@ def apply(
     )
     crossed = Crossed(scores < router.threshold, scores < cuts[:, None])
     others = list(_rivals(rivals, glance, agent, lined, costing.axis, queries, cluster_of, confidence))
+    measured = measure(queries, crossed, weights, confidence, others)
     return Routed(
         glance=glance.id, agent=agent.id, method=router.method, features=router.features, target=router.target,
         left_out=lined.left_out, unread=int(np.isinf(scores).sum()), folds=0, axis_reason=costing.reason,
-        measured=measure(queries, crossed, weights, confidence, others),
+        finding=finding_of(measured), measured=measured,
     )  # fmt: skip
+
+
+def finding_of(measured: Measured) -> str:
+    """Whether the router is worth having, as far as these answers tell."""
+    router = measured.policy("router")
+    if router.zoomed == 0:
+        return "The router never zooms: one glance alone keeps to the target."
+    if router.cost_share is None:
+        return "What the router costs is not known, so nothing is said of whether it is worth having."
+    if router.cost_share >= 1:
+        return (
+            f"The router costs {router.cost_share:.2f} times as much as always zooming, as it asks for both: always "
+            "zoom instead, or allow a larger loss."
+        )
+    if measured.gain_at_cost is not None and measured.gain_at_cost.low > 0:
+        return "The router is worth having: it is more accurate than a random mix of the same cost."
+    return "The router is not shown to be more accurate than a random mix of the same cost."
 
 
 def usual(glance: RunData, method: str) -> tuple[str, ...]:
@@ -270,10 +290,16 @@ def _signals(answers: Sequence[Result]) -> Signals:
 
 
 def _said(result: Result) -> str | None:
-    """What an answer says. Of open text the grader compares the gold while it reads, so it is read without."""
-    if result.sample.answer_kind != "text" and result.grader:
+    """What an answer says. Of open text the grader takes a doubtful phrase for an answer where it is the gold, so what
+    it calls correct is read again without."""
+    if result.grader and (result.sample.answer_kind != "text" or result.verdict != "correct"):
         return result.answer
-    read = extract(result.text, result.sample.answer_kind, result.sample.choices)
+    return _read(result.text, result.sample.answer_kind, result.sample.choices)
+
+
+@lru_cache(maxsize=2**16)
+def _read(text: str, kind: AnswerKind, choices: tuple[str, ...]) -> str | None:
+    read = extract(text, kind, choices)
     return read.answer if read else None
 
 
