@@ -11,9 +11,10 @@ import zoomgap
 
 ROOT = Path(zoomgap.__file__).parent
 BELOW = {
-    "errors", "geometry", "records", "imaging", "decoded", "renditions", "grading", "prompts", "benchmarks", "models",
+    "errors", "geometry", "records", "imaging", "decoded", "renditions", "routers", "grading", "prompts", "benchmarks",
+    "models",
 }  # fmt: skip
-COMMANDS = {"cli_attention", "cli_bench", "cli_compare", "cli_distill", "cli_grade", "cli_models"}
+COMMANDS = {"cli_attention", "cli_bench", "cli_compare", "cli_distill", "cli_grade", "cli_models", "cli_route"}
 ALLOWED = {
     "errors": set(),
     "pages": set(),
@@ -22,6 +23,7 @@ ALLOWED = {
     "imaging": {"errors", "geometry", "records"},
     "decoded": {"imaging"},
     "renditions": {"geometry", "records", "imaging", "decoded"},
+    "routers": {"errors", "records"},
     "grading": {"errors", "records"},
     "prompts": {"errors", "records"},
     "benchmarks": {"errors", "geometry", "records", "imaging", "pages"},
@@ -34,6 +36,7 @@ ALLOWED = {
     "demo": BELOW | {"storage", "pipeline", "compare"},
     "console": {"errors", "records", "storage"},
     "console_bench": {"errors", "records", "imaging", "benchmarks", "console"},
+    "console_route": {"console"},
     "options": set(),
     "config": {"errors", "records", "models"},
     "cli_bench": BELOW | {"options", "storage", "pipeline", "console", "console_bench"},
@@ -42,6 +45,7 @@ ALLOWED = {
     "cli_grade": {"errors", "pipeline", "console", "options"},
     "cli_compare": {"errors", "pipeline", "console", "options"},
     "cli_attention": {"errors", "pipeline", "console", "options"},
+    "cli_route": {"errors", "models", "routers", "compare", "pipeline", "console", "console_route", "options"},
     "cli": BELOW | COMMANDS | {"options", "storage", "pipeline", "demo", "console"},
     "__main__": {"cli"},
 }

@@ -244,7 +244,7 @@ def test_ask_on_a_photograph_over_http_is_as_in_process(endpoint, tmp_path):
         assert (there["stop_reason"], there["text"]) == (here["stop_reason"], here["text"])
 
 
-@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm not in (*NEED_EVIDENCE, "direct-matched")])
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm not in (*NEED_EVIDENCE, "direct-matched", "router")])
 def test_ask_with_each_arm_over_http(endpoint, tmp_path, arm):
     words = (PHOTO, "What color is the mark on the blue circle?", "--json", "--arm", arm)
     found = asked(*words, "--model", MICRO_PATH, "--endpoint", endpoint, db=tmp_path / "z.db")

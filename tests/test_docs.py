@@ -32,7 +32,16 @@ def test_every_command_has_an_example():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/compare.md", "docs/results.md", "docs/benchmarks.md", "docs/grading.md"]
+    "page",
+    [
+        "README.md",
+        "docs/compare.md",
+        "docs/results.md",
+        "docs/benchmarks.md",
+        "docs/grading.md",
+        "docs/router.md",
+        "docs/latency.md",
+    ],
 )
 def test_commands_in_the_docs_exist(page):
     known = set(make_docs.commands(typer.main.get_command(app)))

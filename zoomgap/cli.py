@@ -20,6 +20,7 @@ from zoomgap.cli_compare import compare
 from zoomgap.cli_distill import distill_app
 from zoomgap.cli_grade import regrade, score
 from zoomgap.cli_models import models_app
+from zoomgap.cli_route import route_app
 from zoomgap.console import (
     answer_line,
     comparison_lines,
@@ -35,6 +36,8 @@ from zoomgap.console import (
 from zoomgap.errors import UsageError, ZoomgapError
 from zoomgap.options import (
     DEFAULT_DB,
+    AgentEndpoint,
+    AgentModel,
     Arm,
     Convention,
     Db,
@@ -47,6 +50,7 @@ from zoomgap.options import (
     MaxZooms,
     Model,
     Pixels,
+    RouterFile,
     Stream,
     Timeout,
     Tools,
@@ -64,7 +68,10 @@ app = typer.Typer(
 )
 traces_app = typer.Typer(help="Look at what an arm did, step by step.", no_args_is_help=True, rich_markup_mode=None)
 db_app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
-GROUPS = {"bench": bench_app, "traces": traces_app, "distill": distill_app, "models": models_app, "db": db_app}
+GROUPS = {
+    "bench": bench_app, "traces": traces_app, "distill": distill_app, "route": route_app, "models": models_app,
+    "db": db_app,
+}  # fmt: skip
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 
@@ -114,6 +121,15 @@ def _choice(
     return choice
 
 
+def _agent(model: str | None, endpoint: str | None, timeout_s: float) -> ModelChoice | None:
+    """The model that a router zooms with; None for the one that glances."""
+    if model is None and endpoint is None:
+        return None
+    if model is None:
+        raise UsageError("--agent-endpoint names no model: add --agent-model")
+    return _choice(model, endpoint, None, False, timeout_s)
+
+
 @app.command("run")
 def run_command(
     bench: Annotated[str, typer.Option(help="A benchmark of the database (`zoomgap bench list`).")],
@@ -146,6 +162,16 @@ def run_command(
     price: Annotated[
         str | None, typer.Option(help="Dollars for a million prompt and completion tokens, as in 0.15/0.6.")
     ] = None,
+    logprobs: Annotated[
+        bool | None,
+        typer.Option(
+            "--logprobs/--no-logprobs", help="Ask for token log-probabilities; default for models in process only."
+        ),
+    ] = None,
+    router: RouterFile = None,
+    agent_model: AgentModel = None,
+    agent_endpoint: AgentEndpoint = None,
+    agent_price: Annotated[str | None, typer.Option(help="As --price, of the router's agent.")] = None,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -170,6 +196,10 @@ def run_command(
         limit=limit,
         price=None if price is None else read_price(price),
         limits=pipeline.Limits(samples=max_samples, cost=max_cost),
+        router=router,
+        agent=_agent(agent_model, agent_endpoint, timeout),
+        agent_price=None if agent_price is None else read_price(agent_price),
+        logprobs=logprobs,
     )
     chosen = _choice(
         model, endpoint, wire, stream, timeout,
@@ -221,6 +251,9 @@ def ask(
     max_zooms: MaxZooms = 3,
     max_tokens: MaxTokens = None,
     tools: Tools = "zoom_in",
+    router: RouterFile = None,
+    agent_model: AgentModel = None,
+    agent_endpoint: AgentEndpoint = None,
     db: Db = DEFAULT_DB,
     as_json: Json = False,
 ) -> None:
@@ -244,7 +277,12 @@ def ask(
             arm,
             chosen,
             pipeline.RunOptions(
-                max_tokens=max_tokens, pixels=pixels, max_zooms=max_zooms, tools=tuple(tools.split(","))
+                max_tokens=max_tokens,
+                pixels=pixels,
+                max_zooms=max_zooms,
+                tools=tuple(tools.split(",")),
+                router=router,
+                agent=_agent(agent_model, agent_endpoint, timeout),
             ),
             None if as_json else step_line,
         )

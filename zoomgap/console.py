@@ -200,6 +200,14 @@ def comparison_lines(found: dict[str, Any]) -> None:
             print(f"one zoom against {names[item['run']]}, {_place(cell)}: {cell['verdict']} ({cell['reason']})")
     if found["verdict_note"]:
         print(found["verdict_note"])
+    if router := found["router"]:
+        routed, always = router["measured"]["policies"][1], router["measured"]["versus_agent"]
+        share = "?" if routed["cost_share"] is None else f"{routed['cost_share']:.2f}"
+        less = interval(always["value"], always["low"], always["high"])
+        print(f"router: accuracy {routed['accuracy']:.3f}, {routed['zoomed']:.0%} zoomed, {share} of the agent's "
+              f"{router['measured']['axis']}, router - agent {less}")  # fmt: skip
+    else:
+        print(f"router: none, {found['no_router']}")
     for cell in found["verdicts"]:
         print(f"{_place(cell)}: {cell['verdict']} ({cell['reason']})")
 

@@ -48,4 +48,9 @@ Pixels = Annotated[
 MaxTokens = Annotated[
     int | None, typer.Option(min=1, help="Of a reply, thinking included; default by model (`zoomgap models show`).")
 ]
+RouterFile = Annotated[Path | None, typer.Option("--router", help="File of `zoomgap route fit`, for the arm router.")]
+AgentModel = Annotated[
+    str | None, typer.Option(help="Model that the arm router zooms with; default the one that answers directly.")
+]
+AgentEndpoint = Annotated[str | None, typer.Option(help="Its server, as --endpoint.")]
 DEFAULT_DB = Path("zoomgap.db")

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from zoomgap.geometry import Box, Size
 
@@ -28,7 +28,7 @@ Verdict = Literal["correct", "incorrect", "unparsed", "error"]
 StopReason = Literal["answered", "budget", "repeated_box", "unparsable_call", "context", "endpoint_error", "cancelled"]
 Arm = Literal[
     "direct", "direct-schema", "direct-matched", "tiles", "no-image", "region", "region-lowres", "oracle", "agent",
-    "agent-lowres", "agent-random", "agent-blind",
+    "agent-lowres", "agent-random", "agent-blind", "router",
 ]  # fmt: skip
 Labels = Literal["agent", "self", "random-crop", "gold"]
 TimingMode = Literal["latency", "throughput"]
@@ -203,12 +203,20 @@ class Clocks:
     batch_size: int = 1
 
 
+class TokenChoice(NamedTuple):
+    """A generated token and the likeliest ones in its place, each with its natural log-probability, best first."""
+
+    text: str
+    likeliest: tuple[tuple[str, float], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What a VisionModel answers. text: as written, tool-call markup included where the wire leaves it in.
 
     token_logprobs: natural log-probability of each generated token, or None. token_ids: what an in-process model wrote,
-    the end of its turn included, else None. image_sizes: each image as the model received it after its own
+    the end of its turn included, else None. token_choices: the tokens with what else could have stood there, or None.
+    image_sizes: each image as the model received it after its own
     preprocessing, or () where that is not known.
     """
 
@@ -220,6 +228,7 @@ class Reply:
     clocks: Clocks = Clocks()
     token_logprobs: tuple[float, ...] | None = None
     token_ids: tuple[int, ...] | None = None
+    token_choices: tuple[TokenChoice, ...] | None = None
     image_sizes: tuple[Size, ...] = ()
 
 
@@ -231,7 +240,9 @@ class Step:
     which share its request and have no usage or clocks. box_written: the four numbers as the model wrote them, in
     `convention` and in frame `frame`. box: what the image sent back shows, pixels of the original; turn: by how much
     it is turned clockwise, degrees. observation: the image sent back. error: what went wrong, in words for the model
-    or the user.
+    or the user. confidence: geometric mean of the tokens' probabilities; min_probability: the smallest of them; margin:
+    log of how many times likelier the deciding token was than its rival (agents.confidence), of direct answers. model:
+    that was asked, where it is another than the run's.
     """
 
     index: int
@@ -251,8 +262,11 @@ class Step:
     clocks: Clocks = Clocks()
     tool_ms: float | None = None
     confidence: float | None = None
+    min_probability: float | None = None
+    margin: float | None = None
     finish_reason: str | None = None
     error: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +359,8 @@ class RunSpec:
     told to write calls. wire: to the endpoint. match: run whose unique image tokens `direct-matched` gets. resize,
     min_pixels, max_pixels, tile, max_side: with factor the resize.Rule of the model's processor, where boxes are
     counted in pixels of its image. max_images: images that one request may hold, where an agent could come to have
-    more.
+    more. router: sha256 of the Router that the arm `router` decides by; agent: sha256 of the RunSpec by which it zooms,
+    canonical JSON (both texts are stored as prompts are); agent_model: that spec's model.
     """
 
     benchmark: str
@@ -378,11 +393,19 @@ class RunSpec:
     tile: int = 0
     max_side: int = 0
     max_images: int | None = None
+    router: str | None = None
+    agent: str | None = None
+    agent_model: str | None = None
 
     @property
     def id(self) -> str:
-        """First 12 hex digits of the hash over every field."""
-        return digest(asdict(self))[:12]
+        """First 12 hex digits of the hash over every field; those of LATER_FIELDS count only where they are set."""
+        fields = asdict(self).items()
+        return digest({name: value for name, value in fields if value is not None or name not in LATER_FIELDS})[:12]
+
+
+LATER_FIELDS = ("router", "agent", "agent_model")
+"""Fields of RunSpec that came when databases held runs already, whose ids stay what they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -472,7 +495,8 @@ class TimedBlock:
 class Result:
     """One graded answer, flat: what the comparison reads. grader: of the verdict, "" for an error without one.
 
-    scale: resize factor of the full image at the direct arm's budget (view pixels per original pixel).
+    scale: resize factor of the full image at the direct arm's budget (view pixels per original pixel). answer: what the
+    grader read, None where it read nothing. confidence, min_probability, margin: of the first reply, as Step has them.
     """
 
     run: str
@@ -496,6 +520,10 @@ class Result:
     invocation: str = ""
     trajectory: int = 0
     grader: str = ""
+    answer: str | None = None
+    confidence: float | None = None
+    min_probability: float | None = None
+    margin: float | None = None
 
     @property
     def evidence_px(self) -> float | None:

@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.routers import router
 from zoomgap import imaging
 from zoomgap.agents import Settings, answer, check_arm
 from zoomgap.agents.arms import SEVERAL, tiles
+from zoomgap.agents.confidence import ALTERNATIVES
+from zoomgap.agents.context import Routing
 from zoomgap.errors import ImageError, ModelError, UsageError
 from zoomgap.geometry import Size
 from zoomgap.models.resize import Rule
@@ -18,6 +21,8 @@ from zoomgap.records import ARMS, Image, Reply, RunSpec, Sampling, Text, Usage
 async def once(world, arm, reply="B", **settings):
     model = ScriptedModel([reply])
     context = replace(world.context(model, **settings), budgets={world.sample.id: 4 * 65_536})
+    if arm == "router":
+        context = replace(context, routing=Routing(router(-math.inf, features=("image_size",)), context))
     trajectory = await answer(arm, world.sample, context, run="r", attempt=0, invocation="i")
     return trajectory, model.history[0]
 
@@ -50,7 +55,9 @@ async def test_sizes_of_what_arms_show(world):
     for arm in ARMS:
         sizes[arm] = [Size(shown.width, shown.height) for shown in pictures((await once(world, arm))[1])]
     view = imaging.fit_size(world.sample.size, 65_536, 32)
-    of_one_view = ("direct", "direct-schema", "no-image", "agent", "agent-lowres", "agent-random", "agent-blind")
+    of_one_view = (
+        "direct", "direct-schema", "no-image", "agent", "agent-lowres", "agent-random", "agent-blind", "router",
+    )  # fmt: skip
     assert all(sizes[arm] == [view] for arm in of_one_view)
     assert sizes["region"] == sizes["region-lowres"] == [Size(128, 128)]
     assert sizes["oracle"] == [view, Size(128, 128)]
@@ -155,4 +162,6 @@ def test_settings_are_those_of_the_run():
     assert {name: getattr(settings, name) for name in shared} == {name: getattr(spec, name) for name in shared}
     assert settings.rule == Rule(resize="claude", factor=28, max_pixels=1568 * 784, max_side=1568)
     assert settings.logprobs is None
-    assert Settings.of(replace(spec, weights="ab")).logprobs == 0
+    assert Settings.of(replace(spec, weights="ab")).logprobs == ALTERNATIVES
+    assert Settings.of(replace(spec, weights="ab"), logprobs=False).logprobs is None
+    assert Settings.of(spec, logprobs=True).logprobs == ALTERNATIVES

@@ -108,7 +108,7 @@ def test_faults_are_differences_and_do_not_hang_on_the_order(chosen):
 
 
 def test_an_unknown_setting_cannot_be_allowed():
-    with pytest.raises(UsageError, match="setting 'temprature' is not known: allow one of arm, "):
+    with pytest.raises(UsageError, match="setting 'temprature' is not known: allow one of agent, "):
         protocol_faults([BASE, AGENT], ["temprature"])
 
 

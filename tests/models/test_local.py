@@ -161,6 +161,18 @@ def test_logprobs_are_of_the_unscaled_distribution(model):
     assert replies(model, [ask("z", "b")])[0].token_logprobs is None
 
 
+def test_tokens_come_with_what_else_could_have_stood_there(model):
+    """The likeliest is what greedy decoding writes, and each request gets as many as it asked for."""
+    some, bare, none = replies(model, [ask("z", "b", logprobs=3), ask("z", "b", logprobs=0), ask("z", "b")])
+    assert (bare.token_choices, none.token_choices) == (None, None)
+    assert len(some.token_choices) == len(some.token_logprobs)
+    for choice, logprob in zip(some.token_choices, some.token_logprobs, strict=True):
+        assert len(choice.likeliest) == 3
+        assert choice.likeliest[0] == (choice.text, pytest.approx(logprob, abs=1e-4))
+        values = [value for _, value in choice.likeliest]
+        assert values == sorted(values, reverse=True)
+
+
 def test_stop_strings_cut_the_text(model):
     whole = replies(model, [ask("stop here")])[0].text
     mark = whole[2]

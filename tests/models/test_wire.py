@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 from zoomgap.errors import StoreError
 from zoomgap.models.openai_api import EndpointModel
 from zoomgap.models.wire import WIRES, BadAnswerError, DataURLs, ResponsesStream, data_url, encode
-from zoomgap.records import Image, Message, Request, Sampling, Text, ToolCall, Usage
+from zoomgap.records import Image, Message, Request, Sampling, Text, TokenChoice, ToolCall, Usage
 
 CHAT, RESPONSES = WIRES["chat"], WIRES["responses"]
 FUNCTION = {"name": "zoom_in", "description": "d", "parameters": {"type": "object", "properties": {}}}
@@ -219,6 +219,23 @@ async def test_who_gives_up_takes_nothing_from_the_others():
     first.cancel()
     assert (await second).startswith(b"data:image/png")
     assert images.loaded == ["a"]
+
+
+def test_tokens_come_with_what_else_could_have_stood_there():
+    """Best first, whatever order they come in; None unless every token has its text and some alternatives."""
+
+    def top(*pairs):
+        return [{"token": text, "logprob": value} for text, value in pairs]
+
+    whole = {"token": "B", "logprob": -0.5, "top_logprobs": top(("C", -1.5), ("B", -0.5))}
+    expected = (TokenChoice("B", (("B", -0.5), ("C", -1.5))),)
+    assert CHAT.read(chat({"content": "B"}, logprobs={"content": [whole]})).token_choices == expected
+    for fault in (
+        {"token": None}, {"top_logprobs": []}, {"top_logprobs": None}, {"top_logprobs": "B"},
+        {"top_logprobs": top((3, -0.5))}, {"top_logprobs": top(("B", "x"))}, {"top_logprobs": top(("B", 700))},
+    ):  # fmt: skip
+        reply = CHAT.read(chat({"content": "B"}, logprobs={"content": [whole | fault]}))
+        assert (reply.token_choices, reply.token_logprobs) == (None, (-0.5,))
 
 
 def test_a_full_completion():

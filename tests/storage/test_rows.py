@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import get_args
 
 import pytest
@@ -29,6 +29,7 @@ from zoomgap.records import (
     Usage,
     Verdict,
     canonical_json,
+    digest,
 )
 from zoomgap.storage import rows
 
@@ -89,6 +90,9 @@ def steps(draw: st.DrawFn, index: int, crop: Image) -> Step:
         ),
         tool_ms=draw(clock),
         confidence=draw(st.none() | st.floats(0, 1)),
+        min_probability=draw(st.none() | st.floats(0, 1)),
+        margin=draw(st.none() | st.floats(-30, 30)),
+        model=draw(st.none() | text),
         finish_reason=draw(st.none() | text),
         error=draw(st.none() | text),
         call=draw(st.integers(0, 7)),
@@ -149,6 +153,14 @@ def test_run_row_keeps_the_identity(lasting_shelf, sampling: Sampling, suffix: b
     back = rows.run_of(rows.run_columns(spec))
     assert back == spec
     assert back.id == spec.id
+
+
+def test_fields_that_came_later_count_only_where_they_are_set(shelf) -> None:
+    """The id of a run that knows nothing of routers is the one that it had before there were any."""
+    spec = shelf.spec
+    before = {name: value for name, value in asdict(spec).items() if name not in ("router", "agent", "agent_model")}
+    assert spec.id == digest(before)[:12]
+    assert len({spec.id, replace(spec, router="r").id, replace(spec, router="s").id, replace(spec, agent="r").id}) == 4
 
 
 def test_stored_request_is_the_canonical_body(shelf) -> None:

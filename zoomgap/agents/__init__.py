@@ -2,7 +2,7 @@
 
 from zoomgap.agents.arms import CROPS, NEED_EVIDENCE, answer, check_arm, images_of, tiles
 from zoomgap.agents.circumstances import circumstances, new_invocation
-from zoomgap.agents.context import Context, Settings
+from zoomgap.agents.context import Context, Settings, Zoomer
 from zoomgap.agents.grades import Regraded, regrade
 from zoomgap.agents.graph import MAX_BAD_CALLS
 from zoomgap.agents.runner import Limits, Progress, RunSummary, run_arm
@@ -22,6 +22,7 @@ __all__ = [
     "Settings",
     "TimedRun",
     "TimingBench",
+    "Zoomer",
     "answer",
     "check_arm",
     "circumstances",

@@ -10,13 +10,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from zoomgap import imaging, prompts
-from zoomgap.agents import conversation, dialects, sight, tools
+from zoomgap.agents import conversation, sight, tools
 from zoomgap.agents.context import Context, Settings
-from zoomgap.agents.graph import Outcome, look_and_answer
+from zoomgap.agents.glance import answer_at_once, answer_or_zoom, one_call
+from zoomgap.agents.graph import look_and_answer
 from zoomgap.agents.sight import Crops
 from zoomgap.errors import UsageError
 from zoomgap.geometry import Box, Size
-from zoomgap.records import ARMS, Arm, Image, Message, Rendition, Request, Sample, Text, Trajectory
+from zoomgap.records import ARMS, Arm, Image, Rendition, Request, Sample, Trajectory
 
 SEVERAL: tuple[Arm, ...] = ("direct", "no-image")
 """Arms that show all pictures of a question about several."""
@@ -78,14 +79,15 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
     )
     if arm in CROPS:
         outcome = await look_and_answer(sample, question, context, crops=CROPS[arm])
+    elif arm == "router":
+        outcome = await answer_or_zoom(sample, context)
     else:
         pictures = await _pictures(arm, sample, context)
         if arm == "direct-schema":
             request = _forbidden(sample, pictures[0], question, context.settings)
         else:
-            asked = Message(role="user", content=(*pictures, Text(question)))
-            request = _request((asked,), context.settings)
-        outcome = await _answer_at_once(request, context)
+            request = one_call(pictures, question, context.settings)
+        outcome = await answer_at_once(request, sample, context)
     return Trajectory(
         run=run,
         sample=sample.id,
@@ -99,25 +101,13 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
     )
 
 
-def _request(messages: tuple[Message, ...], settings: Settings) -> Request:
-    return Request(messages=messages, sampling=settings.sampling, logprobs=settings.logprobs)
-
-
 def _forbidden(sample: Sample, view: Image, question: str, settings: Settings) -> Request:
     """The agent's first request, calls forbidden."""
     opening = conversation.opening(sight.whole(sample, view), view, question, settings)
     offered = tools.offered(settings.tools) if settings.renders_tools else ()
-    return replace(_request(opening, settings), tools=offered, tool_choice="none")
-
-
-async def _answer_at_once(request: Request, context: Context) -> Outcome:
-    step, reply, too_long = await context.ask(request, 0)
-    context.done(step)
-    if reply is None:
-        return Outcome("context" if too_long else "endpoint_error", "", (step,), step.error)
-    # Markup of a call that was forbidden is no answer.
-    text = dialects.parse(reply, tools.NAMES).text if request.tool_choice == "none" else reply.text
-    return Outcome("context" if reply.finish_reason == "length" else "answered", text, (step,))
+    return Request(
+        messages=opening, tools=offered, tool_choice="none", sampling=settings.sampling, logprobs=settings.logprobs
+    )
 
 
 async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from zoomgap.agents.arms import answer, check_arm
 from zoomgap.agents.circumstances import new_invocation
-from zoomgap.agents.context import Context, Settings
+from zoomgap.agents.context import Context, Zoomer
 from zoomgap.agents.grades import grade_answer, regrade
 from zoomgap.errors import ImageError, ModelError, StoreError, UsageError
 from zoomgap.models.base import VisionModel
@@ -87,10 +87,13 @@ async def run_arm(
     budgets: Mapping[str, int] | None = None,
     price: Cost | None = None,
     limits: Limits | None = None,
+    zoomer: Zoomer | None = None,
+    logprobs: bool | None = None,
 ) -> RunSummary:
     """Answer the first `limit` samples, `spec.attempts` times each, leaving out what is stored already.
 
     budgets: pixels of the full image by sample, for `direct-matched`. price: of the model, if it has one.
+    zoomer: of the arm `router`. logprobs: whether to ask for log-probabilities, as for Settings.of.
 
     Order: attempt by attempt, samples as given. Each answer is stored in one transaction when it is done, so an
     interruption loses only those under way; the same call goes on. Raises UsageError for an arm that does not fit,
@@ -106,11 +109,13 @@ async def run_arm(
     limits = limits or Limits()
     waiting = [key for key in keys if key.name not in done]
     pending = waiting[: limits.samples]
-    if limits.cost is not None and price is None:
-        raise UsageError(f"the price of {spec.model} is not known and cannot be limited: give it with --price IN/OUT")
+    priced = {spec.model: price} | ({zoomer.spec.model: zoomer.price} if zoomer and zoomer.model is not model else {})
+    if limits.cost is not None and (lost := next((name for name, known in priced.items() if known is None), None)):
+        raise UsageError(f"the price of {lost} is not known and cannot be limited: give it with --price IN/OUT")
     total = len(keys) - len(waiting) + len(pending)
-    invocation = _Invocation(spec, run, store, model, total, pending, progress, price, limits)
-    invocation.context.budgets = budgets or {}
+    context = Context.of(spec, model, Renditions(store), zoomer=zoomer, logprobs=logprobs)
+    context.budgets = budgets or {}
+    invocation = _Invocation(spec, run, store, context, total, pending, progress, price, limits, zoomer)
     seconds = await invocation.work(concurrency)
     regrade(store, run)  # what an earlier version answered and graded
     return _summary(run, keys, store, seconds, len(keys) - len(waiting), invocation.context.renditions.counts)
@@ -124,17 +129,19 @@ class _Invocation:
         spec: RunSpec,
         run: str,
         store: Store,
-        model: VisionModel,
+        context: Context,
         total: int,
         pending: list[Key],
         progress: Callable[[Progress], None] | None,
         price: Cost | None,
         limits: Limits,
+        zoomer: Zoomer | None,
     ) -> None:
-        self.spec, self.run, self.store, self.model = spec, run, store, model
+        self.spec, self.run, self.store, self.context = spec, run, store, context
         self.price, self.limits, self.cost = price, limits, 0.0
+        self.models = [context.model, *([zoomer.model] if zoomer else [])]
+        self.zoomer_price = zoomer.price if zoomer else None
         self.total, self.pending, self.progress = total, pending, progress
-        self.context = Context(model, Renditions(store), Settings.of(spec))
         self.started = time.perf_counter()
         self.alone = False
         self.finished = 0
@@ -146,19 +153,25 @@ class _Invocation:
         if not self.pending:
             return 0.0
         # A model in process is slow the first time, and that is no timing.
-        warm_up = int(self.spec.weights is not None)
-        batch_size: int | None = getattr(self.model, "batch_size", None)
-        cache_bytes: int | None = getattr(self.model, "cache_bytes", None)
+        warm_up = int(any(getattr(model, "weights", None) is not None for model in self.models))
+        model = self.context.model
+        batch_size: int | None = getattr(model, "batch_size", None)
+        cache_bytes: int | None = getattr(model, "cache_bytes", None)
         invocation = new_invocation(
             self.run,
             concurrency=concurrency,
             batch_size=batch_size,
             warm_up=warm_up,
             cache_bytes=cache_bytes,
-            stream=getattr(self.model, "stream", None),
+            stream=getattr(model, "stream", None),
         )
         for key in self.pending[:warm_up]:
             await self._answer(key, invocation.id)
+            if self.context.routing is not None:
+                # Whether the router zooms here or not.
+                await answer(
+                    "agent", key.sample, self.context.routing.agent, run=self.run, attempt=0, invocation=invocation.id
+                )
         self.alone = self.context.renditions.fresh = concurrency == 1
         self.context.forget()
         self.store.start_invocation(invocation)
@@ -191,7 +204,7 @@ class _Invocation:
 
     def _keep(self, trajectory: Trajectory, key: Key) -> float | None:
         """Store it; what it cost, if that is known."""
-        cost = cost_of(trajectory, self.price)
+        cost = cost_of(trajectory, self.price, self.zoomer_price)
         self.store.add_trajectory(trajectory, _grade(trajectory, key.sample), cost=cost)
         return cost
 

@@ -17,6 +17,7 @@ from zoomgap.compare.identity import identity, incomplete
 from zoomgap.compare.latency import latency_ratio, mean_of, timing
 from zoomgap.compare.matching import same_protocol
 from zoomgap.compare.protocol import protocol_differences, protocol_faults, refusal
+from zoomgap.compare.routed import Routed, route
 from zoomgap.compare.rows import (
     AcuityRatio,
     Comparison,
@@ -84,6 +85,7 @@ def compare(
     bins = evidence_bins(table)
     fits = [_fits(table, row, weights[: settings.curve_draws], settings) for row in range(len(runs))]
     role_of = {row: role for role, row in seats.items()}
+    router, no_router = _router(table, seats, weights, settings)
     return Comparison(
         settings=settings,
         bench=runs[0].spec.benchmark,
@@ -103,6 +105,8 @@ def compare(
         throughput=throughput_session(runs, settings.confidence),
         protocol_faults=protocol_faults([run.spec for run in runs], settings.allow),
         identities=tuple(identity(run) for run in runs),
+        router=router,
+        no_router=no_router,
     )
 
 
@@ -240,7 +244,7 @@ def _fits(table: Table, row: int, weights: Weights, settings: Settings) -> Fits:
 
 def _ratios(table: Table, seats: Mapping[Role, int], fits: Sequence[Fits], settings: Settings) -> Iterator[AcuityRatio]:
     for a, b in TIED:
-        if a in seats and b in seats and not _faulty(table, (seats[a], seats[b]), settings):
+        if a in seats and b in seats and not refusal(table, (seats[a], seats[b]), settings):
             mean = acuity_ratio(fits[seats[a]], fits[seats[b]], settings.confidence)
             if mean is not None:
                 yield AcuityRatio(
@@ -290,15 +294,10 @@ def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow,
     return tuple(pairs)
 
 
-def _faulty(table: Table, rows: Sequence[int], settings: Settings) -> str:
-    """Why a verdict on these runs is refused, or ""."""
-    return refusal(table, rows, settings)
-
-
 def _pair_verdict(
     table: Table, a: int, b: int, difference: Difference, p_value: float, settings: Settings
 ) -> tuple[PairVerdict, str]:
-    reason = _faulty(table, (a, b), settings)
+    reason = refusal(table, (a, b), settings)
     if reason:
         return "refused", reason
     if difference.low is None or difference.high is None or difference.difference is None:
@@ -343,8 +342,30 @@ def _gap(
         **within(shared),
         by_dimension=tuple(GapPart(name=d, **within(table.dimension == d)) for d in table.dimensions),
         by_evidence=tuple(GapPart(name=span.name, **within(span.mask)) for span in bins),
-        refused=_faulty(table, (a, b), settings),
+        refused=refusal(table, (a, b), settings),
     )
+
+
+def _router(table: Table, seats: Mapping[Role, int], weights: Weights, settings: Settings) -> tuple[Routed | None, str]:
+    """A cross-fitted router between the student's glance, or else the base's, and the agent; or why there is none."""
+    if "agent" not in seats or not {"student", "base"} & set(seats):
+        return None, "a router needs direct answers of a base or student, and an agent"
+    rows = [seats["student"] if "student" in seats else seats["base"], seats["agent"]]
+    if faulty := refusal(table, rows, settings):
+        return None, faulty
+    glance, agent = (table.runs[row] for row in rows)
+    try:
+        fitted = route(
+            glance,
+            agent,
+            cluster_of=_cluster_of(table),
+            weights=weights,
+            rivals=table.runs,
+            confidence=settings.confidence,
+        )
+    except UsageError as error:
+        return None, str(error)
+    return fitted.routed, ""
 
 
 def _recovered(table: Table, seats: Mapping[Role, int], weights: Weights, settings: Settings) -> tuple[Share, ...]:
@@ -353,7 +374,7 @@ def _recovered(table: Table, seats: Mapping[Role, int], weights: Weights, settin
         return ()
     roles: list[Role] = [role for role in ("student", "placebo") if role in seats]
     shared = table.shared(*(seats[role] for role in (*roles, "floor", "ceiling")))
-    faulty = _faulty(table, [seats[role] for role in (*roles, "floor", "ceiling")], settings)
+    faulty = refusal(table, [seats[role] for role in (*roles, "floor", "ceiling")], settings)
     return tuple(_share(table, role, seats, shared, faulty, weights, settings) for role in roles)
 
 

@@ -129,6 +129,39 @@ def frontier(comparison: Comparison) -> str:
     return _svg(figure, "frontier", "Service accuracy over median time to an answer")
 
 
+def routing(comparison: Comparison) -> str:
+    """Accuracy over mean cost of a router at all its thresholds, between one glance and the agent; "" without one."""
+    routed = comparison.router
+    if routed is None:
+        return ""
+    measured = routed.measured
+    known = [policy for policy in measured.policies if policy.cost is not None]
+    never, always = measured.policy("never zoom"), measured.policy("always zoom")
+    if never.cost is None or always.cost is None:
+        return ""
+    figure, axes = _canvas(5.4, 3.4, right=0.74)
+    glance, agent = (color_of(comparison, comparison.run(run)) for run in (routed.glance, routed.agent))
+    colors = {"never zoom": glance, "always zoom": agent, "router": PALETTE[2], "oracle": MUTED}
+    axes.plot([never.cost, always.cost], [never.accuracy, always.accuracy], color=MUTED, linewidth=0.9, dashes=(3, 3))
+    curve = sorted((point.cost, point.accuracy) for point in measured.curve if point.cost is not None)
+    axes.plot(*zip(*curve, strict=True), color=PALETTE[2], linewidth=1.4)
+    labels = []
+    for place, policy in enumerate(known):
+        color = colors.get(policy.name, PALETTE[(place + 2) % len(PALETTE)])
+        whiskers = np.array([[policy.accuracy - policy.low], [policy.high - policy.accuracy]])
+        middle = np.array([policy.accuracy])
+        _errorbar(axes, np.array([policy.cost]), middle, whiskers, color, MARKERS[place % len(MARKERS)], 6)
+        labels.append(Label(policy.accuracy, policy.name, color))
+    axes.set_xlim(0, max(point.cost or 0 for point in (*known, *measured.curve)) * 1.04)
+    bottom, top = min(policy.low for policy in known), max(policy.high for policy in known)
+    axes.set_ylim(bottom - 0.05 * (top - bottom) - 0.005, top + 0.05 * (top - bottom) + 0.005)
+    _percent(axes)
+    axes.set_xlabel(f"{routed.axis_name}, an answer")
+    axes.set_ylabel("model accuracy")
+    _write_labels(axes, labels)
+    return _svg(figure, "router", "Accuracy of a router over its cost, between one glance and the agent")
+
+
 def timed_alike(comparison: Comparison) -> list[RunRow]:
     """Deployable runs whose timings share the circumstances of the first of them."""
     rows = [row for row in comparison.runs if row.arm in RIVALS and row.role not in CONTROLS and row.p50_ms]

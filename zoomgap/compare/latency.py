@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,12 @@ def timed(run: RunData) -> Sequence[Result | TimedAnswer]:
     """The run's answers without errors: of its timing session, else those of its most common circumstances."""
     if run.times is not None:
         return [answer for answer in run.times.answers if answer.verdict != "error"]
-    chosen = canonical_json(dict(circumstances(run)))
+    return own_timed(run)
+
+
+def own_timed(run: RunData) -> list[Result]:
+    """The run's own answers without errors that were given under its most common circumstances, session or not."""
+    chosen = canonical_json(dict(circumstances(replace(run, times=None))))
     known = {invocation.id: canonical_json(dict(invocation.circumstances)) for invocation in run.invocations}
     return [r for r in run.results if r.verdict != "error" and known.get(r.invocation, "{}") == chosen]
 

@@ -19,7 +19,13 @@ from zoomgap.errors import UsageError
 from zoomgap.records import RunSpec
 
 KINDS: Mapping[str, Kind] = {
-    **dict.fromkeys(("arm", "match", "max_zooms", "tools", "padding", "attempts", "sampling.seed"), "arm"),
+    **dict.fromkeys(
+        (
+            "arm", "match", "max_zooms", "tools", "padding", "attempts", "sampling.seed", "router", "agent",
+            "agent_model",
+        ),
+        "arm",
+    ),
     **dict.fromkeys(
         (
             "model", "weights", "endpoint", "wire", "image_return", "convention", "dialect", "renders_tools", "resize",

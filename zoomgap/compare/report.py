@@ -109,6 +109,7 @@ def render(comparison: Comparison, samples: Sequence[SampleGroup] = ()) -> str:
             colors={row.run: comparison.runs.index(row) % len(figures.PALETTE) for row in comparison.runs},
             curves=charts.acuity_charts(comparison),
             frontier=charts.frontier_chart(comparison),
+            routing=Markup(figures.routing(comparison)),
             untimed=_untimed(comparison),
             evidence=charts.evidence_chart(comparison),
             matrix=matrix(comparison),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from zoomgap.compare.acuity import Acuity
 from zoomgap.compare.agent_rows import Contribution, Dual, GapPart
 from zoomgap.compare.latency import Timing
+from zoomgap.compare.routed import Routed
 from zoomgap.compare.sessions import LatencySession, ThroughputSession
 
 Role = Literal["base", "agent", "student", "floor", "placebo", "ceiling"]
@@ -267,6 +268,7 @@ class Comparison:
     verdict_note: why there are no verdicts, or "". dual, contribution: one for each run of an agent.
     timing_session, throughput: what the latest sessions that timed the runs say, None where there is none.
     roles: those that were given, by run; the others are read from the arms.
+    router: between the student's glance, or else the base's, and the agent; None for the reason in no_router.
     """
 
     settings: Settings
@@ -287,6 +289,8 @@ class Comparison:
     throughput: ThroughputSession | None = None
     protocol_faults: tuple[ProtocolFault, ...]
     identities: tuple[RunIdentity, ...]
+    router: Routed | None = None
+    no_router: str = ""
 
     def run(self, run: str) -> RunRow:
         return next(row for row in self.runs if row.run == run)

@@ -20,7 +20,7 @@ from zoomgap.errors import ModelError, TooLongError, UsageError, ZoomgapError
 from zoomgap.models.base import LoadImage, split_reasoning
 from zoomgap.models.reading import Prompt, Reader, images_of
 from zoomgap.models.speedups import apply_speedups, cpu_dtype
-from zoomgap.records import Clocks, Reply, Request, Usage, digest
+from zoomgap.records import Clocks, Reply, Request, TokenChoice, Usage, digest
 
 LINGER_S = 0.01
 """How long a batch waits for as many requests as the last one had: agents come back from their crops one by one."""
@@ -79,13 +79,14 @@ class _Row:
     generator: torch.Generator | None = None
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    likeliest: list[list[tuple[int, float]]] = field(default_factory=list)
     finish: str | None = None
     first_at: float = 0.0
     last_at: float = 0.0
 
     def restart(self) -> None:
         """Forget what was generated; a sampled row draws the same numbers again."""
-        self.ids, self.logprobs, self.finish, self.first_at = [], [], None, 0.0
+        self.ids, self.logprobs, self.likeliest, self.finish, self.first_at = [], [], [], None, 0.0
         if self.request.sampling.temperature > 0:
             # Seeded by the prompt too, so that two questions with one seed do not draw the same numbers.
             self.generator = torch.Generator().manual_seed(int(digest([self.key, self.request.sampling.seed])[:15], 16))
@@ -125,6 +126,7 @@ class LocalModel:
         self._queue: list[tuple[Request, asyncio.Future[Reply]]] = []
         self._pump: asyncio.Task[None] | None = None
         self._last_batch = 1
+        self._texts: dict[int, str] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="zoomgap-model")
         tokenizer, ends = self.processor.tokenizer, self.model.generation_config.eos_token_id
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
@@ -327,7 +329,9 @@ class LocalModel:
                 tokens[place] = _draw(logits[place].cpu(), row)
         logprobs = [0.0] * len(rows)
         if any(row.request.logprobs is not None for row in rows):
-            logprobs = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0].tolist()
+            known = logits.log_softmax(-1)
+            logprobs = known.gather(-1, tokens[:, None])[:, 0].tolist()
+            self._note_likeliest(known, rows)
         now = time.perf_counter()
         for row, token, logprob in zip(rows, tokens.tolist(), logprobs, strict=True):
             row.ids.append(token)
@@ -335,6 +339,13 @@ class LocalModel:
             row.first_at, row.last_at = row.first_at or now, now
             row.finish = self._finish_reason(row)
         return tokens
+
+    def _note_likeliest(self, logprobs: torch.Tensor, rows: Sequence[_Row]) -> None:
+        """Note in each row as many of the likeliest tokens as it asked for; logprobs: (rows, vocabulary)."""
+        most = max(row.request.logprobs or 0 for row in rows)
+        values, ids = (found.tolist() for found in logprobs.topk(min(most, logprobs.shape[-1]), dim=-1))
+        for row, tokens, known in zip(rows, ids, values, strict=True):
+            row.likeliest.append(list(zip(tokens, known, strict=True))[: row.request.logprobs or 0])
 
     def _finish_reason(self, row: _Row) -> str | None:
         sampling = row.request.sampling
@@ -349,6 +360,24 @@ class LocalModel:
         text = str(self.processor.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
         ends = [text.find(mark) for mark in row.request.sampling.stop if stop and mark in text]
         return text[: min(ends)] if ends else text
+
+    def _choices(self, row: _Row) -> tuple[TokenChoice, ...] | None:
+        """The tokens of a row with their alternatives; None where none were asked for."""
+        if not row.request.logprobs:
+            return None
+        return tuple(
+            TokenChoice(self._text_of(token), tuple((self._text_of(other), value) for other, value in likeliest))
+            for token, likeliest in zip(row.ids, row.likeliest, strict=True)
+            if token not in self._ends
+        )
+
+    def _text_of(self, token: int) -> str:
+        """A token alone, "" for a special one; part of a character is U+FFFD."""
+        if token in self._hidden or token in self._ends:
+            return ""
+        if token not in self._texts:
+            self._texts[token] = str(self.processor.tokenizer.decode([token], clean_up_tokenization_spaces=False))
+        return self._texts[token]
 
     def _finished(self, row: _Row, started: float, prepared: float, done: float, batch_size: int) -> Reply:
         reasoning, text = split_reasoning(self._decode(row))
@@ -371,6 +400,7 @@ class LocalModel:
             ),
             token_logprobs=tuple(logprobs) if row.request.logprobs is not None else None,
             token_ids=tuple(row.ids),
+            token_choices=self._choices(row),
             image_sizes=row.prompt.image_sizes,
         )
 

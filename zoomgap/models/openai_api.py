@@ -131,7 +131,7 @@ class EndpointModel:
                     async with self._limit.slot(tries.left_s) as slot:
                         reply = await self._try(request, urls, tries, slot)
         except (openai.OpenAIError, BadAnswerError, PausedError, TimeoutError) as error:
-            raise self._failure(error, tries) from error
+            raise self._failure(error, tries, request) from error
         return replace(reply, clocks=replace(reply.clocks, model_ms=tries.wire_s * 1000))
 
     async def aclose(self) -> None:
@@ -195,7 +195,7 @@ class EndpointModel:
                         first_ms = (time.perf_counter() - started) * 1000
         return replace(self._wire.read(stream.answer()), clocks=Clocks(first_byte_ms=first_ms))
 
-    def _failure(self, error: Exception, tries: Tries) -> ModelError:
+    def _failure(self, error: Exception, tries: Tries, request: Request) -> ModelError:
         """What a request ended with, in one line without secrets."""
         where = _without_secrets(self.endpoint)
         if isinstance(error, TimeoutError):
@@ -204,10 +204,16 @@ class EndpointModel:
             return ModelError(f"endpoint {where} gave no reply within {tries.budget_s:g} s{last}")
         if not isinstance(error, openai.APIStatusError):
             return ModelError(f"endpoint {where} {self._said(error)}")
+        said = error.response.text
+        if request.logprobs is not None and error.status_code in _UNSTREAMED and "logprob" in said.lower():
+            return RefusedError(
+                f"endpoint {where} gives no log-probabilities ({self._said(error)}): "
+                "do without (--no-logprobs; a router of agreement)"
+            )
         status = 402 if is_out_of_credit(error) else error.status_code
         remedy = f"; {_REMEDIES[status]}" if status in _REMEDIES else ""
         kind: type[ModelError] = RefusedError if status in _REFUSED else ModelError
-        if status in (400, 413, 422) and _TOO_LONG.search(error.response.text):
+        if status in (400, 413, 422) and _TOO_LONG.search(said):
             kind = TooLongError
         return kind(f"endpoint {where} {self._said(error)}{remedy}")
 

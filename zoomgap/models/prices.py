@@ -58,15 +58,19 @@ def list_price(model: str, endpoint: str | None) -> Cost | None:
     return cost
 
 
-def cost_of(trajectory: Trajectory, price: Cost | None) -> float | None:
-    """US dollars of all its requests; None without a price, and where a request's tokens are not known."""
+def cost_of(trajectory: Trajectory, price: Cost | None, other: Cost | None = None) -> float | None:
+    """US dollars of all its requests; None without a price, and where a request's tokens are not known.
+
+    other: price of the steps that name another model than the run's.
+    """
     if price is None:
         return None
     asked = [step for step in trajectory.steps if step.call == 0 and step.error is None]
     total = 0.0
     for step in asked:
         prompt, completion = step.usage.prompt_tokens, step.usage.completion_tokens
-        if prompt is None or completion is None:
+        own = price if step.model is None else other
+        if own is None or prompt is None or completion is None:
             return None
-        total += price(prompt, completion)
+        total += own(prompt, completion)
     return total

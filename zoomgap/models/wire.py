@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from zoomgap import imaging
 from zoomgap.errors import UsageError
 from zoomgap.models.base import SCHEME, LoadImage, image_part, request_body, split_reasoning
-from zoomgap.records import Image, Message, Reply, Request, Text, ToolCall, Usage, WireName
+from zoomgap.records import Image, Message, Reply, Request, Text, TokenChoice, ToolCall, Usage, WireName
 
 CACHED_BYTES = 64 * 2**20
 """How many bytes of data URLs DataURLs keeps."""
@@ -199,6 +199,7 @@ def read_chat(answer: Any) -> Reply:
             image_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("image_tokens")),
         ),
         token_logprobs=_logprobs(tokens or ()),
+        token_choices=_choices(tokens or ()),
     )
 
 
@@ -210,6 +211,7 @@ def read_responses(answer: Any) -> Reply:
     contents = [item.get("content") for item in items if item["type"] == "message"]
     reasoning, text = split_reasoning("".join(_spoken(content)[1] for content in contents))
     parts = [part for content in contents if isinstance(content, list) for part in content]
+    tokens = [token for part in parts for token in part.get("logprobs") or ()]
     calls = [item for item in items if item["type"] == "function_call"]
     reason = _string(_mapping(answer.get("incomplete_details")).get("reason"))
     return Reply(
@@ -222,7 +224,8 @@ def read_responses(answer: Any) -> Reply:
             completion_tokens=_count(usage.get("output_tokens")),
             image_tokens=_count(_mapping(usage.get("input_tokens_details")).get("image_tokens")),
         ),
-        token_logprobs=_logprobs([token for part in parts for token in part.get("logprobs") or ()]),
+        token_logprobs=_logprobs(tokens),
+        token_choices=_choices(tokens),
     )
 
 
@@ -374,6 +377,21 @@ def _logprobs(tokens: Iterable[Any]) -> tuple[float, ...] | None:
     values = [token.get("logprob") for token in tokens]
     known = all(isinstance(value, (int, float)) and -math.inf <= value <= MOST_LOGPROB for value in values)
     return tuple(min(value, 0.0) for value in values) if values and known else None
+
+
+def _choices(tokens: Iterable[Any]) -> tuple[TokenChoice, ...] | None:
+    """Tokens with their alternatives; None unless every token has its text and some."""
+    found = []
+    for token in tokens:
+        others = token.get("top_logprobs")
+        others = others if isinstance(others, list) else []
+        logprobs = _logprobs(others)
+        names = [token.get("token"), *(other.get("token") for other in others)]
+        if logprobs is None or not all(isinstance(name, str) for name in names):
+            return None
+        likeliest = sorted(zip(names[1:], logprobs, strict=True), key=lambda pair: -pair[1])
+        found.append(TokenChoice(names[0], tuple(likeliest)))
+    return tuple(found) or None
 
 
 def _written(answer: Any) -> str:

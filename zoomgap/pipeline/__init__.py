@@ -1,8 +1,8 @@
 """The rooms joined: what the command line and the demo both do with a store. Nothing here prints."""
 
-from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, make_micro, run, run_row, trace_rows
+from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, run, run_row, trace_rows
 from zoomgap.pipeline.attention import AttentionOptions, measure_attention, write_attention
-from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, write_overlap, write_view
+from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, make_micro, write_overlap, write_view
 from zoomgap.pipeline.imports import Imported, import_set
 from zoomgap.pipeline.overlaps import measured_on, overlap
 from zoomgap.pipeline.reports import (
@@ -15,6 +15,7 @@ from zoomgap.pipeline.reports import (
     parse_role,
     write_report,
 )
+from zoomgap.pipeline.routes import apply_router, break_even, fit_router
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
 from zoomgap.pipeline.timing import TimeOptions, time_runs
 
@@ -26,8 +27,10 @@ __all__ = [
     "ModelChoice",
     "RunOptions",
     "TimeOptions",
+    "apply_router",
     "ask",
     "bench_stats",
+    "break_even",
     "build_datasets",
     "chance",
     "check_page",
@@ -36,6 +39,7 @@ __all__ = [
     "document",
     "dry_run",
     "find_sample",
+    "fit_router",
     "import_set",
     "latest_session",
     "make_micro",

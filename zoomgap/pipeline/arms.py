@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from zoomgap import imaging, prompts
 from zoomgap.agents import (
@@ -18,14 +19,13 @@ from zoomgap.agents import (
     Limits,
     Progress,
     RunSummary,
-    Settings,
+    Zoomer,
     answer,
     check_arm,
     images_of,
     new_invocation,
     run_arm,
 )
-from zoomgap.benchmarks import micro
 from zoomgap.config import Settled, settled
 from zoomgap.errors import UsageError
 from zoomgap.models.base import VisionModel
@@ -50,6 +50,7 @@ from zoomgap.records import (
     digest,
 )
 from zoomgap.renditions import Renditions
+from zoomgap.routers import read_router
 from zoomgap.storage import BenchmarkInfo, Store
 
 Count = Callable[[int, int], None]
@@ -93,7 +94,9 @@ class RunOptions:
     pixels: budget of the full image: a number, `2x` for so many times the family's own, or `native`. tools, padding:
     of an agent, as in RunSpec. match: run (its first characters suffice) that `direct-matched` spends as much as.
     max_tokens: of a reply. limit: only the first so many samples. price: instead of the list price. limits: where to
-    stop before the end.
+    stop before the end. router: file that the arm `router` decides by; agent: the model that it zooms with, None for
+    the one that glances; agent_price: of that. logprobs: whether to ask for token log-probabilities; None asks models
+    in process only.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -110,66 +113,87 @@ class RunOptions:
     limit: int | None = None
     price: Price | None = None
     limits: Limits = field(default_factory=Limits)
+    router: Path | None = None
+    agent: ModelChoice | None = None
+    agent_price: Price | None = None
+    logprobs: bool | None = None
 
 
 NATIVE_PIXELS = 2**30
 """The budget `native`: more than an image may have, so that none is reduced."""
 
 
-def make_micro(
-    store: Store,
-    n: int,
-    seed: int,
-    backgrounds: Path | None = None,
-    name: str | None = None,
-    count: Count | None = None,
-    questions: int = 1,
-    evidence: tuple[float, float] | None = None,
-) -> BenchmarkInfo:
-    """Render n scenes of the procedural benchmark into the store, or find them there.
+class Opened(NamedTuple):
+    """What a command works with: the model, the run's identity, and what a router zooms with."""
 
-    questions: samples about each scene, as far as it has carriers. evidence: sides that it may have, pixels of the
-    direct view. Both are for training: what is measured on is the benchmark as it stands.
+    model: VisionModel
+    spec: RunSpec
+    zoomer: Zoomer | None
+
+
+@asynccontextmanager
+async def opened(
+    store: Store, info: BenchmarkInfo, arm: str, choice: ModelChoice, options: RunOptions
+) -> AsyncIterator[Opened]:
+    """The models of a run, closed at the end; its templates, and what its spec names by hash, are stored.
+
+    Raises UsageError as spec_of and open_model do, and for a router that does not fit.
     """
-    source: dict[str, Any] = {
-        "kind": "micro",
-        "seed": seed,
-        "n": n,
-        "backgrounds": str(backgrounds) if backgrounds else None,
-    }
-    if questions > 1 or evidence is not None:
-        if not micro.for_training(seed, n):
-            raise UsageError(
-                f"seeds {seed} to {seed + n - 1} are not all for training, and several questions a scene and chosen "
-                "sizes of evidence are: take seeds 0 to 7999999, or neither of the two"
+    _check_router_options(arm, options)
+    router = None if options.router is None else read_router(options.router)
+    async with AsyncExitStack() as stack:
+
+        def model_of(one: ModelChoice) -> VisionModel:
+            model = open_model(
+                one.model,
+                one.endpoint,
+                store.objects.read,
+                batch_size=options.concurrency,
+                concurrency=options.concurrency,
+                wire=one.way(),
+                stream=one.stream,
+                timeout_s=one.timeout_s,
             )
-        source |= {"questions": questions} if questions > 1 else {}
-        source |= {"evidence": list(evidence)} if evidence is not None else {}
-    called = name or micro.default_name(n, seed, questions, evidence)
-    if any(info.name == called and dict(info.source) != source for info in store.benchmarks()):
-        raise UsageError(f"benchmark '{called}' exists and was made otherwise: call this one differently with --name")
-    samples: list[Sample] = []
-    scenes = 0
+            stack.push_async_callback(model.aclose)
+            return model
 
-    def stored() -> Iterator[micro.MicroSample]:
-        nonlocal scenes
-        made_all = micro.make(n, seed, backgrounds=backgrounds, name=name, questions=questions, evidence=evidence)
-        for made in made_all:
-            if not samples or made.sample.image != samples[-1].image:
-                store.add_image(made.jpeg, "image/jpeg", made.sample.size)
-                scenes += 1
-            samples.append(made.sample)
-            if count:
-                count(scenes, n)
-            yield made
+        model = model_of(choice)
+        spec = spec_of(info, arm, choice, model, options)
+        store.add_prompt(canonical_json(dict(prompts.templates())))
+        if router is None:
+            yield Opened(model, spec, None)
+            return
+        router.check_glance(spec)
+        agent_choice = options.agent or choice
+        agent = model if agent_choice == choice else model_of(agent_choice)
+        budget = options if agent is model else replace(options, pixels=None)
+        agent_spec = spec_of(info, "agent", agent_choice, agent, replace(budget, attempts=1))
+        own_price = options.price if agent is model else None
+        price = options.agent_price or own_price or list_price(agent_choice.model, agent_choice.endpoint)
+        spec = replace(
+            spec,
+            router=store.add_prompt(canonical_json(router.to_json())),
+            agent=store.add_prompt(canonical_json(asdict(agent_spec))),
+            agent_model=agent_spec.model,
+        )
+        yield Opened(model, spec, Zoomer(router, agent_spec, agent, price))
 
-    sha256 = micro.benchmark_sha256(stored())
-    store.add_benchmark(samples[0].benchmark, sha256, source, samples)
-    return store.benchmark(samples[0].benchmark)
+
+def _check_router_options(arm: str, options: RunOptions) -> None:
+    if (options.router is None) == (arm == "router"):
+        need = "needs what it decides by" if arm == "router" else "decides nothing"
+        raise UsageError(
+            f"arm '{arm}' {need}: give --router FILE (of `zoomgap route fit`) with --arm router, only there"
+        )
+    if options.agent is not None and arm != "router":
+        raise UsageError(f"arm '{arm}' has one model: give --agent-model and its endpoint with --arm router only")
 
 
 def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionModel, options: RunOptions) -> RunSpec:
-    """The identity of a run. Raises UsageError for an unknown arm, and for one that the model or the options forbid."""
+    """The identity of a run. Raises UsageError for an unknown arm, and for one that the model or the options forbid.
+
+    Of the arm `router` it is the part of the direct answers.
+    """
     if arm not in ARMS:
         raise UsageError(f"arm '{arm}' is not known: use one of {', '.join(ARMS)}")
     if not math.isfinite(options.sampling.temperature) or options.sampling.temperature < 0:
@@ -272,7 +296,7 @@ def _pixels_shown(step: Step) -> int:
     return sum(part.width * part.height for part in parts if isinstance(part, Image))
 
 
-def matched_budgets(store: Store, run: str, factor: int) -> dict[str, int]:
+def matchedbudgets_of(store: Store, run: str, factor: int) -> dict[str, int]:
     """Pixels of the full image by sample: as many as all images of the run's longest request have.
 
     Counted in the model's own image tokens where they are known, else in the pixels that were sent. The longest request
@@ -292,7 +316,7 @@ def budgets_of(store: Store, spec: RunSpec, samples: Sequence[Sample]) -> dict[s
     """Budgets of `direct-matched`, none for another arm. Raises UsageError where a sample has no answer to match."""
     if spec.match is None:
         return {}
-    budgets = matched_budgets(store, spec.match, spec.factor)
+    budgets = matchedbudgets_of(store, spec.match, spec.factor)
     if lost := [sample.id for sample in samples if sample.id not in budgets]:
         raise UsageError(f"run {spec.match} has not answered '{lost[0]}' ({len(lost)} in all): finish it first")
     return budgets
@@ -306,13 +330,20 @@ def dry_run(store: Store, benchmark: str, arm: str, choice: ModelChoice, options
     _check_pictures(samples, choice)
     if options.match is not None:
         options = replace(options, match=store.run(options.match).id)
-    model = open_model(choice.model, choice.endpoint, store.objects.read)
-    spec = spec_of(info, arm, choice, model, options)
-    asyncio.run(model.aclose())
+
+    async def settle() -> Opened:
+        async with opened(store, info, arm, choice, options) as found:
+            return found
+
+    _, spec, zoomer = asyncio.run(settle())
     done = store.done(spec.id)
     pending = [sample for k in range(spec.attempts) for sample in samples if (sample.id, k) not in done]
+    pending = pending[: options.limits.samples]
     price = options.price or list_price(choice.model, choice.endpoint)
-    return estimate(spec, pending[: options.limits.samples], price, budgets_of(store, spec, samples))
+    if zoomer is not None:
+        glance = estimate(replace(spec, arm="direct"), pending, price, {})
+        return glance.times(zoomer.router.calls).then(estimate(zoomer.spec, pending, zoomer.price, {}))
+    return estimate(spec, pending, price, budgets_of(store, spec, samples))
 
 
 def run(
@@ -331,33 +362,21 @@ def run(
         options = replace(options, match=store.run(options.match).id)
 
     async def work() -> RunSummary:
-        model = open_model(
-            choice.model,
-            choice.endpoint,
-            store.objects.read,
-            batch_size=options.concurrency,
-            concurrency=options.concurrency,
-            wire=choice.way(),
-            stream=choice.stream,
-            timeout_s=choice.timeout_s,
-        )
-        try:
-            spec = spec_of(info, arm, choice, model, options)
-            store.add_prompt(canonical_json(dict(prompts.templates())))
+        async with opened(store, info, arm, choice, options) as found:
             return await run_arm(
-                spec,
+                found.spec,
                 samples,
                 store,
-                model,
+                found.model,
                 concurrency=options.concurrency,
                 progress=progress,
                 limit=options.limit,
-                budgets=budgets_of(store, spec, samples[: options.limit]),
+                budgets=budgets_of(store, found.spec, samples[: options.limit]),
                 price=options.price or list_price(choice.model, choice.endpoint),
                 limits=options.limits,
+                zoomer=found.zoomer,
+                logprobs=options.logprobs,
             )
-        finally:
-            await model.aclose()
 
     return asyncio.run(work())
 
@@ -408,24 +427,18 @@ async def _answer(
     options: RunOptions,
     on_step: Callable[[Step], None] | None,
 ) -> Trajectory:
-    model = open_model(
-        choice.model, choice.endpoint, store.objects.read, batch_size=1, wire=choice.way(), stream=choice.stream,
-        timeout_s=choice.timeout_s,
-    )  # fmt: skip
-    try:
-        spec = spec_of(store.benchmark(sample.benchmark), arm, choice, model, options)
-        store.add_prompt(canonical_json(dict(prompts.templates())))
+    info = store.benchmark(sample.benchmark)
+    async with opened(store, info, arm, choice, replace(options, concurrency=1)) as (model, spec, zoomer):
         run = store.start_run(spec)
         invocation = new_invocation(run, concurrency=1, batch_size=1, warm_up=0, stream=getattr(model, "stream", None))
         store.start_invocation(invocation)
-        context = Context(model, Renditions(store), Settings.of(spec), on_step=on_step)
+        renditions = Renditions(store)
+        context = Context.of(spec, model, renditions, zoomer=zoomer, logprobs=options.logprobs, on_step=on_step)
         attempt = 1 + max((row.attempt for row in store.trajectories(run)), default=-1)
         trajectory = await answer(spec.arm, sample, context, run=run, attempt=attempt, invocation=invocation.id)
         store.add_trajectory(trajectory, None)
-        store.finish_invocation(invocation.id, trajectory.wall_ms / 1000, context.renditions.counts._asdict())
+        store.finish_invocation(invocation.id, trajectory.wall_ms / 1000, renditions.counts._asdict())
         return trajectory
-    finally:
-        await model.aclose()
 
 
 def run_row(store: Store, summary: RunSummary, limit: int | None = None) -> dict[str, Any]:

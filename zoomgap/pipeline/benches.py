@@ -1,16 +1,18 @@
-"""Looking at stored benchmarks: one sample, what a set is made of, pages of samples and of shared images."""
+"""Benchmarks: making the procedural one, and looking at stored ones: a sample, what a set is made of, pages of both."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoomgap import imaging
+from zoomgap.benchmarks import micro
 from zoomgap.errors import UsageError
 from zoomgap.pipeline.arms import Count
 from zoomgap.records import Sample
-from zoomgap.storage import Store
+from zoomgap.storage import BenchmarkInfo, Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,6 +28,58 @@ PICTURE_BYTES, INSET_BYTES = 75_000, 36_000
 MAX_INSETS = 4
 MAX_PAIRS, PAIR_BYTES = 200, 50_000
 """Pairs of images on a page, and bytes of each of their images."""
+
+
+def make_micro(
+    store: Store,
+    n: int,
+    seed: int,
+    backgrounds: Path | None = None,
+    name: str | None = None,
+    count: Count | None = None,
+    questions: int = 1,
+    evidence: tuple[float, float] | None = None,
+) -> BenchmarkInfo:
+    """Render n scenes of the procedural benchmark into the store, or find them there.
+
+    questions: samples about each scene, as far as it has carriers. evidence: sides that it may have, pixels of the
+    direct view. Both are for training: what is measured on is the benchmark as it stands.
+    """
+    source: dict[str, Any] = {
+        "kind": "micro",
+        "seed": seed,
+        "n": n,
+        "backgrounds": str(backgrounds) if backgrounds else None,
+    }
+    if questions > 1 or evidence is not None:
+        if not micro.for_training(seed, n):
+            raise UsageError(
+                f"seeds {seed} to {seed + n - 1} are not all for training, and several questions a scene and chosen "
+                "sizes of evidence are: take seeds 0 to 7999999, or neither of the two"
+            )
+        source |= {"questions": questions} if questions > 1 else {}
+        source |= {"evidence": list(evidence)} if evidence is not None else {}
+    called = name or micro.default_name(n, seed, questions, evidence)
+    if any(info.name == called and dict(info.source) != source for info in store.benchmarks()):
+        raise UsageError(f"benchmark '{called}' exists and was made otherwise: call this one differently with --name")
+    samples: list[Sample] = []
+    scenes = 0
+
+    def stored() -> Iterator[micro.MicroSample]:
+        nonlocal scenes
+        made_all = micro.make(n, seed, backgrounds=backgrounds, name=name, questions=questions, evidence=evidence)
+        for made in made_all:
+            if not samples or made.sample.image != samples[-1].image:
+                store.add_image(made.jpeg, "image/jpeg", made.sample.size)
+                scenes += 1
+            samples.append(made.sample)
+            if count:
+                count(scenes, n)
+            yield made
+
+    sha256 = micro.benchmark_sha256(stored())
+    store.add_benchmark(samples[0].benchmark, sha256, source, samples)
+    return store.benchmark(samples[0].benchmark)
 
 
 def find_sample(store: Store, benchmark: str, id: str) -> Sample:

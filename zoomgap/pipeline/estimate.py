@@ -36,7 +36,7 @@ class Range(NamedTuple):
         return Range(self.low + other.low, self.high + other.high)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """samples: answers to be given. cost: US dollars, None where the price is not known."""
 
@@ -45,6 +45,24 @@ class Estimate:
     prompt_tokens: Range
     completion_tokens: Range
     cost: Range | None
+
+    def times(self, calls: int) -> Estimate:
+        """So many of each call, as a router of agreement asks for."""
+        parts = (self.calls, self.prompt_tokens, self.completion_tokens, self.cost)
+        each = [None if part is None else Range(part.low * calls, part.high * calls) for part in parts]
+        return Estimate(self.samples, *each)  # type: ignore[arg-type]
+
+    def then(self, zooms: Estimate) -> Estimate:
+        """This, and for none to all of the samples what `zooms` takes."""
+
+        def perhaps(own: Range | None, other: Range | None) -> Range | None:
+            return None if own is None or other is None else own + Range(0, other.high)
+
+        pairs = (
+            (self.calls, zooms.calls), (self.prompt_tokens, zooms.prompt_tokens),
+            (self.completion_tokens, zooms.completion_tokens), (self.cost, zooms.cost),
+        )  # fmt: skip
+        return Estimate(self.samples, *(perhaps(*pair) for pair in pairs))  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}

@@ -244,6 +244,12 @@ ADDED: dict[tuple[str, str], str] = {
     ("samples", "crop"): "the set's own picture of the region",
     ("samples", "more_images"): "pictures that the question is about besides the first, by sha256",
     ("runs", "min_crop_pixels"): "a crop of fewer pixels is enlarged to so many",
+    ("steps", "min_probability"): "smallest probability of a token that it wrote, 0 to 1",
+    ("steps", "margin"): "log of how many times likelier the answer's deciding token was than its rival",
+    ("steps", "model"): "that was asked, where it is another than the run's",
+    ("runs", "router"): "sha256 of what the arm router decides by; its text is in prompts",
+    ("runs", "agent"): "sha256 of the settings by which the arm router zooms; their text is in prompts",
+    ("runs", "agent_model"): "model of those settings",
     ("invocations", "images"): "renditions drawn and found, originals decoded and decoded again; null until it ends",
 }
 """Descriptions of columns that came later: SQLite cannot add a column with a comment to a strict table."""
@@ -411,4 +417,21 @@ TABLES_8 = (
 def m008_timings(db: Database) -> None:
     """Times of runs that were taken in turn, apart from their answers."""
     for statement in TABLES_8:
+        db.conn.execute(statement)
+
+
+COLUMNS_9 = (
+    "ALTER TABLE steps ADD COLUMN min_probability REAL",
+    "ALTER TABLE steps ADD COLUMN margin REAL",
+    "ALTER TABLE steps ADD COLUMN model TEXT",
+    "ALTER TABLE runs ADD COLUMN router TEXT",
+    "ALTER TABLE runs ADD COLUMN agent TEXT",
+    "ALTER TABLE runs ADD COLUMN agent_model TEXT",
+)
+
+
+@MIGRATIONS()
+def m009_routers(db: Database) -> None:
+    """How sure a model was of its answers, and the runs in which that decides whether to zoom."""
+    for statement in COLUMNS_9:
         db.conn.execute(statement)

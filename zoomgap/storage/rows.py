@@ -273,19 +273,24 @@ def trajectory_json(trajectory: Trajectory) -> dict[str, Any]:
 STEP_COLUMNS = (
     "step", "request", "text", "reasoning", "tool_call", "frame", "convention", "box_written", "box", "label",
     "observation", "prompt_tokens", "completion_tokens", "image_tokens", "model_ms", "preprocess_ms", "first_byte_ms",
-    "generation_ms", "batch_size", "tool_ms", "confidence", "finish_reason", "error", "call", "turn",
+    "generation_ms", "batch_size", "tool_ms", "confidence", "finish_reason", "error", "call", "turn", "min_probability",
+    "margin", "model",
 )  # fmt: skip
 
 
 def step_columns(step: Step, model: str) -> Columns:
-    """The row of a step, except its trajectory. model: name that the request was sent under."""
-    names = ("text", "reasoning", "frame", "convention", "label", "tool_ms", "confidence", "finish_reason", "error")
+    """The row of a step, except its trajectory. model: name that the request was sent under, unless the step has
+    another."""
+    names = (
+        "text", "reasoning", "frame", "convention", "label", "tool_ms", "confidence", "min_probability", "margin",
+        "finish_reason", "error", "model",
+    )  # fmt: skip
     return columns(
         **{name: getattr(step, name) for name in names},
         **asdict(step.usage),
         **asdict(step.clocks),
         step=step.index,
-        request=to_json(request_body(step.request, model)),
+        request=to_json(request_body(step.request, step.model or model)),
         tool_call=None if step.tool_call is None else to_json(step.tool_call),
         box_written=None if step.box_written is None else _numbers(step.box_written),
         box=None if step.box is None else _numbers(step.box.as_list()),

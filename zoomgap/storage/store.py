@@ -55,8 +55,10 @@ GRADED = """SELECT t.id, t.benchmark, t.sample, t.attempt, t.text,
     (SELECT max(id) FROM grades WHERE trajectory = t.id AND grader <> ?1 AND grader NOT LIKE 'judge:%') AS before
 FROM trajectories t WHERE t.run = ?2 AND t.id > ?3 ORDER BY t.id LIMIT ?4"""
 
-RESULTS = """SELECT t.*, g.verdict, coalesce(g.grader, '') AS grader FROM trajectories t
-JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample
+RESULTS = """SELECT t.*, g.verdict, g.answer, coalesce(g.grader, '') AS grader,
+    p.confidence, p.min_probability, p.margin
+FROM trajectories t JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample
+LEFT JOIN steps p ON p.trajectory = t.id AND p.step = 0
 LEFT JOIN grades g ON g.id = (SELECT max(id) FROM grades WHERE trajectory = t.id AND grader = ?)
 WHERE t.run = ? ORDER BY s.position, t.attempt"""
 
