@@ -342,7 +342,7 @@ class RunSpec:
     told to write calls. wire: to the endpoint. match: run whose unique image tokens `direct-matched` gets. resize,
     min_pixels, max_pixels, tile, max_side: with factor the resize.Rule of the model's processor, where boxes are
     counted in pixels of its image. max_images: images that one request may hold, where an agent could come to have
-    more.
+    more. variant: 0 asks as the set does, k with the options in the k-th other order and the k-th other wording.
     """
 
     benchmark: str
@@ -375,11 +375,12 @@ class RunSpec:
     tile: int = 0
     max_side: int = 0
     max_images: int | None = None
+    variant: int = 0
 
     @property
     def id(self) -> str:
-        """First 12 hex digits of the hash over every field."""
-        return digest(asdict(self))[:12]
+        """First 12 hex digits of the hash over every field; one that came later counts only where it is set."""
+        return digest({name: value for name, value in asdict(self).items() if value or name != "variant"})[:12]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,6 +397,17 @@ class Invocation:
     circumstances: Mapping[str, Any]
     seconds: float | None = None
     images: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a comparison on a benchmark will be judged by. margin: of equivalence, a share; created: UTC."""
+
+    benchmark: str
+    margin: float
+    power: float
+    level: float
+    created: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

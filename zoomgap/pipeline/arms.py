@@ -90,10 +90,10 @@ class ModelChoice:
 class RunOptions:
     """How an arm is run; None takes the model family's own value.
 
-    pixels: budget of the full image: a number, `2x` for so many times the family's own, or `native`. tools, padding:
-    of an agent, as in RunSpec. match: run (its first characters suffice) that `direct-matched` spends as much as.
-    max_tokens: of a reply. limit: only the first so many samples. price: instead of the list price. limits: where to
-    stop before the end.
+    pixels: budget of the full image: a number, `2x` for so many times the family's own, or `native`. tools,
+    padding: of an agent, as in RunSpec. match: run (its first characters suffice) that `direct-matched` spends as
+    much as. max_tokens: of a reply. variant: as in RunSpec. limit: only the first so many samples. price: instead
+    of the list price. limits: where to stop before the end.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -106,6 +106,7 @@ class RunOptions:
     padding: float = 0.0
     match: str | None = None
     attempts: int = 1
+    variant: int = 0
     concurrency: int = 32
     limit: int | None = None
     price: Price | None = None
@@ -194,7 +195,7 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         weights=getattr(model, "weights", None),
         dtype=getattr(model, "dtype", None),
         endpoint=choice.endpoint and choice.endpoint.rstrip("/"),
-        prompts=prompts.fingerprint(),
+        prompts=prompts.fingerprint(options.variant),
         sampling=replace(options.sampling, max_tokens=options.max_tokens or family.max_tokens),
         view_pixels=pixels_of(options.pixels, family.view_pixels),
         min_crop_pixels=crops.least,
@@ -204,6 +205,7 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         convention=family.convention,
         suffix=family.suffix,
         attempts=options.attempts,
+        variant=options.variant,
         tools=options.tools if zooms else TOOLS[:1],
         padding=options.padding if zooms else 0.0,
         renders_tools=family.renders_tools,
@@ -343,7 +345,7 @@ def run(
         )
         try:
             spec = spec_of(info, arm, choice, model, options)
-            store.add_prompt(canonical_json(dict(prompts.templates())))
+            store.add_prompt(canonical_json(dict(prompts.texts(options.variant))))
             return await run_arm(
                 spec,
                 samples,
@@ -414,7 +416,7 @@ async def _answer(
     )  # fmt: skip
     try:
         spec = spec_of(store.benchmark(sample.benchmark), arm, choice, model, options)
-        store.add_prompt(canonical_json(dict(prompts.templates())))
+        store.add_prompt(canonical_json(dict(prompts.texts(options.variant))))
         run = store.start_run(spec)
         invocation = new_invocation(run, concurrency=1, batch_size=1, warm_up=0, stream=getattr(model, "stream", None))
         store.start_invocation(invocation)
