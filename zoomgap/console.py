@@ -167,8 +167,18 @@ def comparison_lines(found: dict[str, Any]) -> None:
         kinds = f"{len(row['acuity_dimensions'])} of {len(row['by_dimension'])}"
         rows.append((row["run"], row["label"], row["n"], accuracy, bounds, row["errors"], p50, acuity, kinds))
     table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px", "kinds"), rows)
-    print(f"graded by {found['grader'] or 'nobody'}")
+    print(f"graded by {found['grader'] or 'nobody'}; {found['margin_note']}")
+    for note in found["notes"]:
+        print(f"note: {note}")
+    for row in found["runs"]:
+        for name, score in row["by_dimension"].items():
+            if score["acuity"] and score["acuity"]["warning"]:
+                print(f"note: {row['label']}, {name}: {score['acuity']['warning']}")
     names = {row["run"]: row["label"] for row in found["runs"]}
+    for pair in found["pairs"]:
+        value = interval(pair["difference"], pair["low"], pair["high"])
+        reason = f" ({pair['reason']})" if pair["reason"] else ""
+        print(f"{names[pair['a']]} - {names[pair['b']]}: {value}, p {pair['p_value']:.4f}, {pair['verdict']}{reason}")
     for gap in found["gaps"]:
         value = f"refused: {gap['refused']}" if gap["refused"] else interval(gap["difference"], gap["low"], gap["high"])
         print(f"{gap['name']} of {gap['model']}: {value}")
@@ -181,6 +191,27 @@ def comparison_lines(found: dict[str, Any]) -> None:
     for cell in found["verdicts"]:
         if cell["evidence_low"] is None:
             print(f"{cell['dimension']}, all sizes: {cell['verdict']} ({cell['reason']})")
+
+
+def plan_lines(found: dict[str, Any]) -> None:
+    """What a comparison needs. found: of pipeline.plan_comparison."""
+    source = f"a pilot of {found['pilot_n']:,} answers" if found["pilot_n"] else "as given"
+    print(
+        f"two arms that differ on {found['discordance']:.1%} of the answers, design effect "
+        f"{found['design_effect']:.2f} ({source}); power {found['power']:g}, level {found['level']:g}"
+    )
+    points = f"{found['margin'] * 100:g} points"
+    wanted = (
+        (found["difference"], f"to find a difference of {points}"),
+        (found["equivalence"], f"to show equal arms equivalent within {points}"),
+        (found["cell"], f"for each of {found['cells']} verdicts that hold together"),
+        (found["in_all"], "for all of these verdicts"),
+    )
+    for samples, what in wanted:
+        enough = "" if found["has"] is None else f"   ({'enough' if samples <= found['has'] else 'too few'} in the set)"
+        print(f"{samples:>9,} samples {what}{enough if samples != found['cell'] else ''}")
+    if found["saved"]:
+        print(f"margin {found['margin']:g} fixed for {found['bench']} on {found['saved']}")
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
 from typing import Any, get_args
 
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from zoomgap.compare.acuity import Fit, acuity_ratio, fit_acuity, geometric_mean
 from zoomgap.compare.latency import latency_ratio, mean_of, timing
+from zoomgap.compare.noise import noise_floors
+from zoomgap.compare.notes import notes_on
+from zoomgap.compare.plan import margin_told
 from zoomgap.compare.rows import (
     AcuityRatio,
     Comparison,
@@ -19,6 +22,7 @@ from zoomgap.compare.rows import (
     EvidenceScore,
     Gap,
     GapPart,
+    NoiseFloor,
     PairRow,
     PairVerdict,
     ProtocolDifference,
@@ -32,9 +36,12 @@ from zoomgap.compare.stats import (
     Array,
     Difference,
     Mask,
+    Resamples,
     accuracy_interval,
     bootstrap_means,
     bootstrap_weights,
+    design_effect,
+    detectable,
     discordance,
     holm,
     paired_difference,
@@ -44,7 +51,7 @@ from zoomgap.compare.stats import (
 from zoomgap.compare.table import Guess, RunData, Table, default_guess, graders_of, make_table
 from zoomgap.compare.verdicts import Bin, cell_verdicts, evidence_bins
 from zoomgap.errors import UsageError
-from zoomgap.records import RunSpec
+from zoomgap.records import Plan, RunSpec
 
 GAPS = {
     "zooming": ("region", "direct"),
@@ -56,7 +63,7 @@ GAPS = {
 TIED: tuple[tuple[Role, Role], ...] = (("student", "base"), ("agent", "base"), ("agent", "student"))
 """Pairs of roles whose acuity is set in relation."""
 
-Weights = NDArray[np.float32]
+Weights = Resamples
 Fits = dict[str, Fit]
 
 
@@ -65,26 +72,35 @@ def compare(
     roles: Mapping[str, Role] | None = None,
     guess: Guess = default_guess,
     settings: Settings | None = None,
+    plan: Plan | None = None,
 ) -> Comparison:
     """Compare runs of one benchmark.
 
     roles: run id -> base (the model before distillation, at one glance), agent, or a student and its controls. Unless
     given, the agent is the first run of that arm and the base is the direct run of the agent's model. guess: used for
-    answer forms of which no `no-image` run tells the guess rate. Raises UsageError for runs that cannot be compared.
+    answer forms of which no `no-image` run tells the guess rate. plan: stored before the first answer; its margin,
+    power and level take the place of those of the settings. Raises UsageError for runs that cannot be compared.
     """
     settings = settings or Settings()
+    if plan is not None:
+        settings = replace(settings, margin=plan.margin, power=plan.power, confidence=1 - plan.level)
     table = make_table(runs, guess)
     seats = _seats(runs, roles or {})
     weights = bootstrap_weights(table.clusters, settings.draws, settings.seed)
     bins = evidence_bins(table)
-    fits = [_fits(table, row, weights[: settings.curve_draws], settings) for row in range(len(runs))]
+    fits = [_fits(table, row, weights.first(settings.curve_draws), settings) for row in range(len(runs))]
     role_of = {row: role for role, row in seats.items()}
+    noise = noise_floors(table, settings.confidence)
     return Comparison(
         settings=settings,
         bench=runs[0].spec.benchmark,
         grader=next(iter(graders_of(runs)), ""),
+        plan=plan,
+        margin_note=margin_told(settings.margin, plan),
+        notes=notes_on(table, noise),
+        noise=noise,
         runs=tuple(_run_row(table, row, role_of.get(row), bins, fits[row], settings) for row in range(len(runs))),
-        pairs=_pairs(table, weights, settings),
+        pairs=_pairs(table, weights, noise, settings),
         gaps=tuple(_gaps(table, bins, weights, settings)),
         recovered=_recovered(table, seats, weights, settings),
         acuity_ratios=tuple(_ratios(table, seats, fits, settings)),
@@ -150,8 +166,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
     service = _score(np.nan_to_num(right[attempted]), table.cluster[attempted], settings.confidence)
     model = _score(right[seen], table.cluster[seen], settings.confidence)
     assert service.accuracy is not None
-    unparsed = sum(result.verdict == "unparsed" for result in run.results)
-    answers = [result for result in run.results if result.verdict != "error"]
+    unparsed, answers = int((run.verdicts == "unparsed").sum()), run.verdicts != "error"
     clock, acuity = timing(run), geometric_mean(fits, settings.confidence)
     ceilings = [fit.acuity.ceiling for fit in fits.values() if fit.acuity.ceiling is not None]
     means = ("prompt_tokens", "completion_tokens", "image_tokens", "turns", "zooms", "cost")
@@ -162,7 +177,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
         bench=run.spec.benchmark,
         arm=run.spec.arm,
         model=run.spec.model,
-        n=len({result.sample.id for result in run.results}) * run.spec.attempts,
+        n=len({sample for sample, _ in run.places}) * run.spec.attempts,
         attempted=service.n,
         answered=model.n - unparsed,
         unparsed=unparsed,
@@ -175,7 +190,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
         service_accuracy=service.accuracy,
         p50_ms=clock.p50_ms,
         p95_ms=clock.p95_ms,
-        **{name: mean_of(answers, name) for name in means},
+        **{name: mean_of(run, answers, name) for name in means},
         seconds=_seconds(run),
         resumed=_resumed(run),
         acuity_px=acuity.value if acuity else None,
@@ -197,7 +212,7 @@ def _seconds(run: RunData) -> float | None:
 
 def _resumed(run: RunData) -> int:
     latest = max(run.invocations, key=lambda i: i.started, default=None)
-    return sum(result.invocation != latest.id for result in run.results) if latest else 0
+    return int((run.invoked != latest.id).sum()) if latest else 0
 
 
 def _by_dimension(table: Table, row: int, fits: Fits, settings: Settings) -> dict[str, DimensionScore]:
@@ -255,20 +270,33 @@ def _ratios(table: Table, seats: Mapping[Role, int], fits: Sequence[Fits], setti
                 )
 
 
-def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow, ...]:
+def _pairs(table: Table, weights: Weights, noise: Sequence[NoiseFloor], settings: Settings) -> tuple[PairRow, ...]:
     """All pairs in the order of the runs, with Holm's adjustment over them."""
     rows = list(combinations(range(len(table.runs)), 2))
     masks = [table.shared(a, b) for a, b in rows]
-    raw = [
-        sign_flip_p(table.right[a][m], table.right[b][m], table.cluster[m])
-        for (a, b), m in zip(rows, masks, strict=True)
-    ]
+    raw, exact = (
+        [
+            sign_flip_p(table.right[a][m], table.right[b][m], table.cluster[m], exact=exact)
+            for (a, b), m in zip(rows, masks, strict=True)
+        ]
+        for exact in (False, True)
+    )
     cluster_of = {sample.id: int(code) for sample, code in zip(table.samples, table.cluster, strict=True)}
     pairs = []
-    for (a, b), mask, p_raw, p_value in zip(rows, masks, raw, holm(raw), strict=True):
+    for (a, b), mask, p_raw, p_exact, p_value in zip(rows, masks, raw, exact, holm(raw), strict=True):
         right_a, right_b, clusters = table.right[a][mask], table.right[b][mask], table.cluster[mask]
         difference = paired_difference(right_a, right_b, clusters, weights, settings.confidence)
-        verdict, reason = _pair_verdict(table, a, b, difference, p_value, settings)
+        counts = discordance(right_a, right_b)
+        effect = design_effect(right_a - right_b, clusters) if clusters.size else 1.0
+        least = detectable(
+            counts.only_a + counts.only_b, clusters.size, effect, settings.power, 1 - settings.confidence
+        )
+        verdict, reason = _pair_verdict(table, a, b, difference, p_value, least, settings)
+        floors = [one.floor for one in noise if {table.runs[a].id, table.runs[b].id} & set(one.runs)]
+        floor = max(floors, default=None)
+        if verdict != "refused" and floor is not None and abs(difference.difference or 0.0) < floor:
+            under = f"under the noise floor: asking again alone brings differences of {floor * 100:.1f} points"
+            reason = f"{reason}; {under}" if reason else under
         ratio = latency_ratio(table.runs[a], table.runs[b], cluster_of, weights, settings.confidence)
         singles = np.unique(clusters).size == clusters.size
         pairs.append(
@@ -276,10 +304,14 @@ def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow,
                 a=table.runs[a].id,
                 b=table.runs[b].id,
                 **difference._asdict(),
-                **discordance(right_a, right_b)._asdict(),
+                **counts._asdict(),
                 p_value=p_value,
                 p_raw=p_raw,
-                test="exact McNemar" if singles else "exact cluster sign-flip",
+                p_exact=p_exact,
+                test="McNemar mid-p" if singles else "cluster sign-flip mid-p",
+                detectable=least,
+                design_effect=effect,
+                noise_floor=floor,
                 latency_ratio=ratio.ratio,
                 latency_low=ratio.low,
                 latency_high=ratio.high,
@@ -299,18 +331,31 @@ def _faulty(table: Table, rows: Sequence[int], settings: Settings) -> str:
 
 
 def _pair_verdict(
-    table: Table, a: int, b: int, difference: Difference, p_value: float, settings: Settings
+    table: Table,
+    a: int,
+    b: int,
+    difference: Difference,
+    p_value: float,
+    least: float | None,
+    settings: Settings,
 ) -> tuple[PairVerdict, str]:
+    """least: the smallest detectable difference."""
     reason = _faulty(table, (a, b), settings)
     if reason:
         return "refused", reason
     if difference.low is None or difference.high is None or difference.difference is None:
         return "refused", "the runs share no answer"
     if -settings.margin < difference.low and difference.high < settings.margin:
-        return "equivalent", f"the whole interval lies within {settings.margin:.0%} of no difference"
+        return "equivalent", f"the whole interval lies within {settings.margin * 100:g} points of no difference"
     if p_value < 1 - settings.confidence:
         return ("a better" if difference.difference > 0 else "b better"), ""
-    return "undecided", "neither a difference nor equivalence is shown"
+    answers = "one answer" if difference.n == 1 else f"{difference.n:,} answers"
+    if least is None:
+        return "undecided", f"{answers} would show no difference, however large"
+    return "undecided", (
+        f"neither a difference nor equivalence is shown: {answers} that differ so often show a difference of "
+        f"{least * 100:.1f} points or more in {settings.power:.0%} of cases"
+    )
 
 
 def _gaps(table: Table, bins: list[Bin], weights: Weights, settings: Settings) -> Iterator[Gap]:

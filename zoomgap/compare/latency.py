@@ -7,14 +7,13 @@ runs are compared only where all circumstances agree.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zoomgap.compare.stats import bootstrap_means, percentiles
+from zoomgap.compare.stats import Codes, Mask, Resamples, bootstrap_means, percentiles
 from zoomgap.compare.table import RunData
 from zoomgap.records import Result, canonical_json
 
@@ -63,31 +62,47 @@ class LatencyRatio:
 
 def circumstances(run: RunData) -> Mapping[str, Any]:
     """The circumstances under which most of the run's answers were given."""
-    known = {invocation.id: canonical_json(dict(invocation.circumstances)) for invocation in run.invocations}
-    counts = Counter(known.get(result.invocation, "{}") for result in run.results)
-    winner = counts.most_common(1)[0][0]
-    return next((i.circumstances for i in run.invocations if known[i.id] == winner), {})
+    winner = _most_common(run)
+    return next((i.circumstances for i in run.invocations if canonical_json(dict(i.circumstances)) == winner), {})
+
+
+def _most_common(run: RunData) -> str:
+    counts: Counter[str] = Counter()
+    for invocation, count in zip(*np.unique(run.invoked, return_counts=True), strict=True):
+        counts[_known(run).get(str(invocation), "{}")] += int(count)
+    return counts.most_common(1)[0][0]
+
+
+def _known(run: RunData) -> dict[str, str]:
+    """The circumstances of each invocation, in their one spelling."""
+    return {invocation.id: canonical_json(dict(invocation.circumstances)) for invocation in run.invocations}
+
+
+def timed_mask(run: RunData) -> Mask:
+    """Which of the run's answers were given without an error, under its most common circumstances; (results,)."""
+    known, chosen = _known(run), _most_common(run)
+    names = np.unique(run.invoked)
+    used = names[[known.get(str(name), "{}") == chosen for name in names]]
+    return np.asarray(np.isin(run.invoked, used) & (run.verdicts != "error"))
 
 
 def timed(run: RunData) -> list[Result]:
-    """The run's answers without errors that were given under its most common circumstances."""
-    chosen = canonical_json(dict(circumstances(run)))
-    known = {invocation.id: canonical_json(dict(invocation.circumstances)) for invocation in run.invocations}
-    return [r for r in run.results if r.verdict != "error" and known.get(r.invocation, "{}") == chosen]
+    """Those answers."""
+    return [run.results[place] for place in np.flatnonzero(timed_mask(run)).tolist()]
 
 
 def timing(run: RunData) -> Timing:
     """Latency of one run."""
-    results = timed(run)
-    walls = np.array([result.wall_ms for result in results])
-    p50, p95 = np.percentile(walls, [50, 95]).tolist() if results else (None, None)
-    means = {part: mean_of(results, part) for part in PARTS}
+    answers = timed_mask(run)
+    walls = run.column("wall_ms")[answers]
+    p50, p95 = np.percentile(walls, [50, 95]).tolist() if walls.size else (None, None)
+    means = {part: mean_of(run, answers, part) for part in PARTS}
     overhead = None
     if walls.size and means["model_ms"] is not None:
         overhead = max(0.0, float(walls.mean()) - means["model_ms"] - (means["tool_ms"] or 0.0))
     concurrency = circumstances(run).get("concurrency")
     return Timing(
-        n=len(results),
+        n=walls.size,
         concurrency=concurrency if isinstance(concurrency, int) else None,
         per_second=throughput(run),
         p50_ms=p50,
@@ -99,20 +114,20 @@ def timing(run: RunData) -> Timing:
 
 def throughput(run: RunData) -> float | None:
     """Answers a second over the invocations of the most common circumstances; None where one never ended."""
-    used = {result.invocation for result in timed(run)}
+    answers = timed_mask(run)
+    used = set(run.invoked[answers].tolist())
     spans = [invocation.seconds for invocation in run.invocations if invocation.id in used]
     known = [span for span in spans if span]
-    return len(timed(run)) / sum(known) if known and len(known) == len(spans) else None
+    return float(answers.sum() / sum(known)) if known and len(known) == len(spans) else None
 
 
-def mean_of(results: Sequence[Result], part: str) -> float | None:
-    """Mean of one field over the results; None unless all have it. No tool call is no tool time."""
-    values = [getattr(result, part) for result in results]
+def mean_of(run: RunData, answers: Mask | Codes, part: str) -> float | None:
+    """Mean of one field over some of a run's answers; None unless all have it. No tool call is no tool time."""
+    values = run.column(part)
     if part == "tool_ms":
-        values = [0.0 if v is None and r.zooms == 0 else v for v, r in zip(values, results, strict=True)]
-    if not values or any(value is None for value in values):
-        return None
-    return float(np.mean(values))
+        values = np.where(np.isnan(values) & (run.column("zooms") == 0), 0.0, values)
+    values = values[answers]
+    return None if values.size == 0 or np.isnan(values).any() else float(values.mean())
 
 
 def unlike(a: RunData, b: RunData) -> tuple[str, ...]:
@@ -128,26 +143,26 @@ def unlike(a: RunData, b: RunData) -> tuple[str, ...]:
 
 
 def latency_ratio(
-    a: RunData, b: RunData, cluster_of: Mapping[str, int], weights: NDArray[np.float32], confidence: float = 0.95
+    a: RunData, b: RunData, cluster_of: Mapping[str, int], weights: Resamples, confidence: float = 0.95
 ) -> LatencyRatio:
     """Paired latency of two runs; refused where circumstances differ or fewer than MIN_PAIRS answers are shared.
 
     cluster_of: cluster code of each sample id; weights: from `bootstrap_weights`.
     """
     refused = unlike(a, b)
-    others = {(result.sample.id, result.attempt): result for result in timed(b)}
-    pairs = [(result, others[key]) for result in timed(a) if (key := (result.sample.id, result.attempt)) in others]
-    pairs = [(x, y) for x, y in pairs if x.wall_ms > 0 and y.wall_ms > 0]
-    if not refused and len(pairs) < MIN_PAIRS:
-        refused = (f"only {len(pairs)} shared timings",)
+    places = np.array([b.places.get(key, -1) for key in a.places])
+    walls_a, walls_b = a.column("wall_ms"), b.column("wall_ms")[places]
+    mine = np.flatnonzero(timed_mask(a) & (places >= 0) & timed_mask(b)[places] & (walls_a > 0) & (walls_b > 0))
+    if not refused and mine.size < MIN_PAIRS:
+        refused = (f"only {mine.size} shared timings",)
     if refused:
-        return LatencyRatio(len(pairs), None, None, None, refused, {})
-    logs = np.log([x.wall_ms / y.wall_ms for x, y in pairs])
-    codes = np.array([cluster_of[x.sample.id] for x, _ in pairs])
+        return LatencyRatio(mine.size, None, None, None, refused, {})
+    logs = np.log(walls_a[mine] / walls_b[mine])
+    codes = np.array([cluster_of[a.results[place].sample.id] for place in mine.tolist()])
     interval = percentiles(bootstrap_means(logs, codes, weights), confidence)
     parts: dict[str, float | None] = {}
     for part in PARTS:
-        left, right = mean_of([x for x, _ in pairs], part), mean_of([y for _, y in pairs], part)
+        left, right = mean_of(a, mine, part), mean_of(b, places[mine], part)
         parts[part] = None if left is None or right is None else left - right
     low, high = float(np.exp(interval.low)), float(np.exp(interval.high))
-    return LatencyRatio(len(pairs), float(np.exp(logs.mean())), low, high, (), parts)
+    return LatencyRatio(mine.size, float(np.exp(logs.mean())), low, high, (), parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,14 +20,47 @@ MIN_GUESS_SAMPLES = 30
 MAX_GUESS = 0.95
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+Key = tuple[str, int]
+"""Sample and attempt: one answer."""
+
+
+@dataclass(frozen=True, eq=False)
 class RunData:
-    """One run as the comparison reads it. label: what people call it in tables and figures."""
+    """One run as the comparison reads it. label: what people call it in tables and figures.
+
+    asked: answers that the whole benchmark asks for, None where that is not known. Results are read into columns once,
+    in their order: a comparison goes over them many times.
+    """
 
     spec: RunSpec
     label: str
     results: Sequence[Result]
     invocations: Sequence[Invocation]
+    asked: int | None = None
+
+    @cached_property
+    def places(self) -> dict[Key, int]:
+        """The place of each answer in `results`."""
+        return {(result.sample.id, result.attempt): place for place, result in enumerate(self.results)}
+
+    @cached_property
+    def verdicts(self) -> np.ndarray:
+        return np.array([result.verdict for result in self.results])
+
+    @cached_property
+    def invoked(self) -> np.ndarray:
+        """The invocation of each answer."""
+        return np.array([result.invocation for result in self.results])
+
+    def column(self, name: str) -> Array:
+        """A number of every result, NaN where it is not known."""
+        if name not in self._columns:
+            self._columns[name] = np.array([getattr(result, name) for result in self.results], dtype=np.float64)
+        return self._columns[name]
+
+    @cached_property
+    def _columns(self) -> dict[str, Array]:
+        return {}
 
     @property
     def id(self) -> str:
@@ -40,7 +74,9 @@ class RunData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """R runs by K answers. right: 1 or 0, NaN where the run has no answer or only an error; error: an endpoint error.
+    """R runs by K answers, each an `attempt` at a `sample` (by number).
+
+    right: 1 or 0, NaN where the run has no answer or only an error; error: an endpoint error.
 
     octave: log2 of the evidence's side in pixels of the direct view, NaN without evidence; tight: whether its boxes
     are tight. guess: the chance of a right answer without seeing, for each run.
@@ -48,6 +84,8 @@ class Table:
 
     runs: tuple[RunData, ...]
     samples: tuple[Sample, ...]
+    sample: Codes
+    attempt: Codes
     right: Array
     error: Mask
     cluster: Codes
@@ -84,27 +122,26 @@ def default_guess(sample: Sample) -> float:
 def make_table(runs: Sequence[RunData], guess: Guess = default_guess) -> Table:
     """Line up the runs. Raises UsageError for no runs, a run twice or without results, unlike benchmarks or graders."""
     _check(runs)
-    keys: dict[tuple[str, int], int] = {}
+    columns: dict[Key, int] = {}
     first: list[Result] = []
     for run in sorted(runs, key=lambda r: r.spec.arm != "direct"):
-        for result in run.results:
-            if keys.setdefault((result.sample.id, result.attempt), len(keys)) == len(first):
-                first.append(result)
-    right = np.full((len(runs), len(keys)), np.nan)
-    error = np.zeros((len(runs), len(keys)), dtype=bool)
+        for key, place in run.places.items():
+            if columns.setdefault(key, len(columns)) == len(first):
+                first.append(run.results[place])
+    right = np.full((len(runs), len(columns)), np.nan)
+    error = np.zeros((len(runs), len(columns)), dtype=bool)
     for row, run in enumerate(runs):
-        for result in run.results:
-            column = keys[result.sample.id, result.attempt]
-            if result.verdict == "error":
-                error[row, column] = True
-            else:
-                right[row, column] = result.verdict == "correct"
+        column = np.fromiter((columns[key] for key in run.places), dtype=np.int64, count=len(run.places))
+        error[row, column] = run.verdicts == "error"
+        right[row, column] = np.where(run.verdicts == "error", np.nan, run.verdicts == "correct")
     samples = tuple(result.sample for result in first)
     _, cluster = np.unique([sample.cluster or sample.id for sample in samples], return_inverse=True)
     sizes = [result.evidence_px for result in first]
     return Table(
         runs=tuple(runs),
         samples=samples,
+        sample=np.unique([sample.id for sample in samples], return_inverse=True)[1].astype(np.int64),
+        attempt=np.array([result.attempt for result in first], dtype=np.int64),
         right=right,
         error=error,
         cluster=cluster.astype(np.int64),
@@ -127,11 +164,12 @@ def _check(runs: Sequence[RunData]) -> None:
         if not run.results:
             raise UsageError(f"run {run.id} ({run.label}) has no results: run its arm first")
         if run.spec.benchmark_sha256 != runs[0].spec.benchmark_sha256:
+            names = runs[0].spec.benchmark, run.spec.benchmark
+            unlike = f"unlike benchmarks ({', '.join(names)})" if len({*names}) > 1 else f"two versions of {names[0]}"
             raise UsageError(
-                f"runs {runs[0].id} and {run.id} answered unlike benchmarks ({runs[0].spec.benchmark}, "
-                f"{run.spec.benchmark}): compare runs of one benchmark"
+                f"runs {runs[0].id} and {run.id} answered {unlike}: compare runs of one benchmark and version"
             )
-        if len({(result.sample.id, result.attempt) for result in run.results}) < len(run.results):
+        if len(run.places) < len(run.results):
             raise UsageError(f"run {run.id} ({run.label}) holds an answer twice: give one result a sample and attempt")
     if len(graders := graders_of(runs)) > 1:
         raise UsageError(f"verdicts of {' and '.join(graders)} cannot be compared: zoomgap regrade the runs first")
@@ -149,7 +187,8 @@ def _guesses(runs: Sequence[RunData], samples: Sequence[Sample], right: Array, g
     known = np.array([guess(sample) for sample in samples])
     blind = {run.model: row for row, run in reversed(list(enumerate(runs))) if run.spec.arm == "no-image"}
     fallback = next((row for row, run in enumerate(runs) if run.spec.arm == "no-image"), None)
-    forms = np.unique([f"{s.dimension}\0{s.answer_kind}" for s in samples], return_inverse=True)[1]
+    names = {form: code for code, form in enumerate(sorted({(s.dimension, s.answer_kind) for s in samples}))}
+    forms = np.array([names[s.dimension, s.answer_kind] for s in samples])
     rates = np.tile(known, (len(runs), 1))
     for row, run in enumerate(runs):
         source = blind.get(run.model, fallback)

@@ -4,7 +4,7 @@ from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run,
 from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, write_overlap, write_view
 from zoomgap.pipeline.imports import Imported, import_set
 from zoomgap.pipeline.overlaps import measured_on, overlap
-from zoomgap.pipeline.reports import chance, compare_runs, parse_role, write_report
+from zoomgap.pipeline.reports import chance, compare_runs, parse_role, plan_comparison, write_report
 from zoomgap.pipeline.students import BuildOptions, build_datasets, train_student
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "measured_on",
     "overlap",
     "parse_role",
+    "plan_comparison",
     "run",
     "run_row",
     "trace_rows",

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from zoomgap import imaging, prompts
 from zoomgap.benchmarks import micro
 from zoomgap.errors import UsageError
-from zoomgap.records import JUDGE, Sample
+from zoomgap.records import JUDGE, Plan, Sample
 from zoomgap.storage import Store
 
 if TYPE_CHECKING:
     from zoomgap.compare import Comparison, RunData, TraceView
 
 
-def run_data(store: Store, run: str, label: str | None = None) -> RunData:
-    """A stored run as the comparison reads it. label: what it is called; default its model and arm."""
+def run_data(store: Store, run: str, label: str | None = None, samples: Mapping[str, Sample] | None = None) -> RunData:
+    """A stored run as the comparison reads it. label: what it is called; default its model and arm.
+
+    samples: of its benchmark by id, where the caller has them.
+    """
     from zoomgap.compare import RunData
 
     spec = store.run(run)
     name = label or f"{spec.model} {spec.arm}"
-    return RunData(spec, name, store.results(spec.id), store.invocations(spec.id))
+    asked = store.benchmark(spec.benchmark).n * spec.attempts
+    return RunData(spec, name, store.results(spec.id, samples=samples), store.invocations(spec.id), asked)
 
 
 def parse_role(store: Store, text: str) -> tuple[str, str]:
@@ -39,10 +44,60 @@ def parse_role(store: Store, text: str) -> tuple[str, str]:
 def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str]) -> Comparison:
     """Compare stored runs. roles: run id -> base, student, floor, placebo or ceiling."""
     from zoomgap.compare import compare
+    from zoomgap.compare.plan import plan_before
 
     named = {store.run(run).id: f"{role} {store.run(run).arm}" for run, role in roles.items()}
-    data = [run_data(store, run, named.get(store.run(run).id)) for run in runs]
-    return compare(_distinct(data), roles=roles, guess=chance)  # type: ignore[arg-type]
+    data = _distinct(_run_data(store, runs, named))
+    plan = plan_before(store.plans(data[0].spec.benchmark), data) if data else None
+    return compare(data, roles=roles, guess=chance, plan=plan)  # type: ignore[arg-type]
+
+
+def _run_data(store: Store, runs: Sequence[str], labels: Mapping[str, str]) -> list[RunData]:
+    """Stored runs, whose samples are read once. labels: by id, for those that have one."""
+    specs = [store.run(run) for run in runs]
+    known = {name: {sample.id: sample for sample in store.samples(name)} for name in {spec.benchmark for spec in specs}}
+    return [run_data(store, spec.id, labels.get(spec.id), known[spec.benchmark]) for spec in specs]
+
+
+def plan_comparison(
+    store: Store | None,
+    benchmark: str | None,
+    pilot: tuple[str, str] | None,
+    *,
+    save: bool = False,
+    cells: int | None = None,
+    cluster_size: float | None = None,
+    **given: float,
+) -> dict[str, Any]:
+    """What a comparison needs, as one flat row; with `save` its margin, power and level are stored for the benchmark.
+
+    given: margin, power, level, discordance, icc. cells: default as many as the benchmark has kinds of question, in
+    three sizes; cluster_size: default the benchmark's. has: samples of the benchmark, None without one.
+    """
+    from zoomgap.compare.plan import needed, pilot_of
+    from zoomgap.compare.verdicts import BINS
+
+    has = None
+    if store is not None and benchmark is not None:
+        samples = store.samples(benchmark)
+        has = len(samples)
+        cells = cells or BINS * len({sample.dimension for sample in samples})
+        cluster_size = cluster_size or has / len({sample.cluster or sample.id for sample in samples})
+    tried = None
+    if store is not None and pilot is not None:
+        tried = pilot_of(*_run_data(store, pilot, {}))
+    shape = {"cells": cells, "cluster_size": cluster_size}
+    found = needed(pilot=tried, **{name: value for name, value in shape.items() if value is not None}, **given)  # type: ignore[arg-type]
+    row = {"bench": benchmark, "has": has, **found.to_json(), "saved": None}
+    if save:
+        if store is None or benchmark is None:
+            raise UsageError("a plan is stored for a benchmark: name it with --bench")
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        store.add_plan(
+            Plan(benchmark=benchmark, margin=found.margin, power=found.power, level=found.level, created=created)
+        )
+        row["saved"] = created
+    return row
 
 
 def chance(sample: Sample) -> float:
@@ -86,7 +141,8 @@ def trace_view(store: Store, trajectory: int) -> TraceView:
     from zoomgap.compare import TraceView
 
     found = store.trajectory(trajectory)
-    sample = store.sample(store.run(found.run).benchmark, found.sample)
+    spec = store.run(found.run)
+    sample = prompts.vary(store.sample(spec.benchmark, found.sample), spec.variant)
     original = imaging.open_image(store.objects.read(sample.image))
     shown = imaging.encode(imaging.fit(original, 512 * 512, factor=8))
     grades = [grade for grade in store.grades(trajectory) if not grade.grader.startswith(JUDGE)]
