@@ -37,6 +37,7 @@ perf: $(STAMP)
 	$(BIN)/python perf/bench_import.py
 	$(BIN)/python perf/large_images.py
 	$(BIN)/python perf/grading.py
+	$(BIN)/python perf/compare.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

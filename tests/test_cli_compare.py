@@ -109,7 +109,7 @@ def test_the_report_is_there_although_a_condition_holds(runs, tmp_path):
         (("--report", "report"), "'report' has no form"),
         (("--report", "nowhere/report.html"), "there is no folder nowhere; make it first"),
         (("--report", "folder.html"), "'folder.html' is a folder"),
-        (("--allow", "heat"), "setting 'heat' is not known: allow one of arm, "),
+        (("--allow", "heat"), "setting 'heat' is not known: allow one of agent, "),
         (("--fail-if", "direct = 1", "--report", "x.html"), "cannot be read from '= 1'"),
     ],
 )

@@ -16,7 +16,7 @@ import typer
 from zoomgap import __version__
 from zoomgap.cli_attention import attention
 from zoomgap.cli_bench import bench_app
-from zoomgap.cli_compare import compare
+from zoomgap.cli_compare import compare, plan
 from zoomgap.cli_distill import distill_app
 from zoomgap.cli_grade import regrade, score
 from zoomgap.cli_models import models_app
@@ -151,6 +151,9 @@ def run_command(
     padding: Annotated[float, typer.Option(help="Share of a box's sides added on each side of a crop.")] = 0.0,
     match: Annotated[str | None, typer.Option(help="Run whose image tokens direct-matched gets.")] = None,
     attempts: Annotated[int, typer.Option(min=1, help="Answers a sample, attempt k with seed + k.")] = 1,
+    variant: Annotated[
+        int, typer.Option(min=0, help="k: the options in another order and the form asked for in other words.")
+    ] = 0,
     max_tokens: MaxTokens = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of sampled answers.")] = 0,
@@ -192,6 +195,7 @@ def run_command(
         padding=padding,
         match=match,
         attempts=attempts,
+        variant=variant,
         concurrency=concurrency,
         limit=limit,
         price=None if price is None else read_price(price),
@@ -341,12 +345,13 @@ def traces_show(
 
     Example: zoomgap traces show 17
     """
+    from zoomgap.prompts import vary
     from zoomgap.storage.rows import trajectory_json
 
     with opened(db, readonly=True) as store:
         trajectory = store.trajectory(trace)
         spec = store.run(trajectory.run)
-        sample = store.sample(spec.benchmark, trajectory.sample)
+        sample = vary(store.sample(spec.benchmark, trajectory.sample), spec.variant)
         grades = store.grades(trace)
     if as_json:
         print_json(trajectory_json(trajectory))
@@ -367,6 +372,7 @@ def traces_show(
 
 app.command("compare")(compare)
 app.command("attention")(attention)
+app.command("plan")(plan)
 
 
 @app.command()

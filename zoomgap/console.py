@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from zoomgap.storage import Store
 
 
+MAX_PAIRS = 15
+"""Pairs that are told in the terminal: those of six runs."""
+
+
 def print_json(value: Any) -> None:
     """One JSON document."""
     print(json.dumps(value, indent=1, ensure_ascii=False))
@@ -172,12 +176,24 @@ def comparison_lines(found: dict[str, Any]) -> None:
         kinds = f"{len(row['acuity_dimensions'])} of {len(row['by_dimension'])}"
         rows.append((row["run"], row["label"], row["n"], accuracy, bounds, row["errors"], p50, acuity, kinds))
     table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px", "kinds"), rows)
-    print(f"graded by {found['grader'] or 'nobody'}")
+    print(f"graded by {found['grader'] or 'nobody'}; {found['margin_note']}")
+    for note in found["notes"]:
+        print(f"note: {note}")
+    for row in found["runs"]:
+        for name, score in row["by_dimension"].items():
+            if score["acuity"] and score["acuity"]["warning"]:
+                print(f"note: {row['label']}, {name}: {score['acuity']['warning']}")
     names = {row["run"]: row["label"] for row in found["runs"]}
     if found["timing_session"]:
         latency_lines(found["timing_session"], names)
     if found["throughput"]:
         throughput_lines(found["throughput"], names)
+    for pair in found["pairs"][:MAX_PAIRS]:
+        value = interval(pair["difference"], pair["low"], pair["high"])
+        reason = f" ({pair['reason']})" if pair["reason"] else ""
+        print(f"{names[pair['a']]} - {names[pair['b']]}: {value}, p {pair['p_value']:.4f}, {pair['verdict']}{reason}")
+    if len(found["pairs"]) > MAX_PAIRS:
+        print(f"{len(found['pairs']) - MAX_PAIRS} more pairs: see --json or --report")
     for gap in found["gaps"]:
         value = f"refused: {gap['refused']}" if gap["refused"] else interval(gap["difference"], gap["low"], gap["high"])
         print(f"{gap['name']} of {gap['model']}: {value}")
@@ -264,6 +280,27 @@ def throughput_lines(session: dict[str, Any], names: dict[str, str]) -> None:
         rate = interval(row["per_second"], row["low"], row["high"])
         rows.append((names[row["run"]], row["n"], row["errors"], row["blocks"], rate, told))
     table(("with many in flight", "n", "errors", "blocks", "answers a second", "ratio to the first"), rows)
+
+
+def plan_lines(found: dict[str, Any]) -> None:
+    """What a comparison needs. found: of pipeline.plan_comparison."""
+    source = f"a pilot of {found['pilot_n']:,} answers" if found["pilot_n"] else "as given"
+    print(
+        f"two arms that differ on {found['discordance']:.1%} of the answers, design effect "
+        f"{found['design_effect']:.2f} ({source}); power {found['power']:g}, level {found['level']:g}"
+    )
+    points = f"{found['margin'] * 100:g} points"
+    wanted = (
+        (found["difference"], f"to find a difference of {points}"),
+        (found["equivalence"], f"to show equal arms equivalent within {points}"),
+        (found["cell"], f"for each of {found['cells']} verdicts that hold together"),
+        (found["in_all"], "for all of these verdicts"),
+    )
+    for samples, what in wanted:
+        enough = "" if found["has"] is None else f"   ({'enough' if samples <= found['has'] else 'too few'} in the set)"
+        print(f"{samples:>9,} samples {what}{enough if samples != found['cell'] else ''}")
+    if found["saved"]:
+        print(f"margin {found['margin']:g} fixed for {found['bench']} on {found['saved']}")
 
 
 def interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:

@@ -361,6 +361,7 @@ class RunSpec:
     counted in pixels of its image. max_images: images that one request may hold, where an agent could come to have
     more. router: sha256 of the Router that the arm `router` decides by; agent: sha256 of the RunSpec by which it zooms,
     canonical JSON (both texts are stored as prompts are); agent_model: that spec's model.
+    variant: 0 asks as the set does, k with the options in the k-th other order and the k-th other wording.
     """
 
     benchmark: str
@@ -396,15 +397,15 @@ class RunSpec:
     router: str | None = None
     agent: str | None = None
     agent_model: str | None = None
+    variant: int = 0
 
     @property
     def id(self) -> str:
         """First 12 hex digits of the hash over every field; those of LATER_FIELDS count only where they are set."""
-        fields = asdict(self).items()
-        return digest({name: value for name, value in fields if value is not None or name not in LATER_FIELDS})[:12]
+        return digest({name: value for name, value in asdict(self).items() if value or name not in LATER_FIELDS})[:12]
 
 
-LATER_FIELDS = ("router", "agent", "agent_model")
+LATER_FIELDS = ("router", "agent", "agent_model", "variant")
 """Fields of RunSpec that came when databases held runs already, whose ids stay what they were."""
 
 
@@ -489,6 +490,17 @@ class TimedBlock:
     answers: int
     errors: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a comparison on a benchmark will be judged by. margin: of equivalence, a share; created: UTC."""
+
+    benchmark: str
+    margin: float
+    power: float
+    level: float
+    created: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from zoomgap import imaging
-from zoomgap.agents import Limits, Progress, RunSummary, run_arm
+from zoomgap import imaging, prompts
+from zoomgap.agents import Limits, Progress, RunSummary, regrade, run_arm
 from zoomgap.errors import ModelError, RefusedError, TooLongError, UsageError
 from zoomgap.geometry import Size
 from zoomgap.grading import GRADER
@@ -79,6 +79,33 @@ async def test_a_run_is_stored_and_counted(store):
     assert seen[-1].eta_s == 0
     verdicts = {result.sample.id: result.verdict for result in store.results(summary.run)}
     assert verdicts == {"s0": "correct", "s1": "incorrect", "s2": "unparsed", "s3": "error"}
+
+
+async def test_a_variant_is_asked_and_graded_in_its_own_order(store):
+    """One who always says the same letter is right where that option moved to; one who says the option, always."""
+    (plain, *_) = make_samples(store, 1)
+    choices = ("red", "blue", "green", "white")
+    samples = [
+        replace(plain, benchmark="v", id=f"v{k}", choices=choices, answer="B", answer_kind="choice") for k in range(12)
+    ]
+    store.add_benchmark("v", "1" * 64, {"kind": "import"}, samples)
+    asked = []
+
+    def letter(request: Request) -> str:
+        asked.append(request.messages[0].content[-1].text)
+        return "A"
+
+    spec = replace(spec_of(), benchmark="v", benchmark_sha256="1" * 64, variant=1, suffix=True)
+    summary = await run_arm(spec, samples, store, ScriptedModel(letter), concurrency=1)
+    assert all(text.endswith(prompts.phrasing("choice", 1)) for text in asked)
+    moved = sum(prompts.vary(sample, 1).answer == "A" for sample in samples)
+    assert 0 < moved < 12
+    assert summary.correct == moved == sum("A) blue" in text for text in asked)
+    assert {result.sample.choices for result in store.results(summary.run)} == {choices}
+    store.database.conn.execute("UPDATE grades SET grader = 'rules-0'")
+    assert regrade(store, summary.run).changes == ()
+    named = await run_arm(replace(spec, variant=2), samples, store, ScriptedModel(lambda request: "blue"))
+    assert named.correct == 12
 
 
 async def test_a_run_of_an_earlier_version_is_graded_anew(store):

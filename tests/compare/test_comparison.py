@@ -205,7 +205,7 @@ def test_pairs_tell_better_equivalent_and_undecided(world):
     found = compare(runs, settings=QUICK)
     sharp, same, blunt = (run.id for run in runs)
     assert found.pair(sharp, blunt).verdict == "a better"
-    assert found.pair(sharp, blunt).test == "exact McNemar"
+    assert found.pair(sharp, blunt).test == "McNemar mid-p"
     assert found.pair(sharp, same).verdict == "equivalent"
     pair = found.pair(sharp, blunt)
     assert pair.both + pair.only_a + pair.only_b + pair.neither == pair.n == 3000
@@ -272,8 +272,10 @@ def test_bad_input_is_named(world):
         compare([RunData(run.spec, "a", [], [])])
     with pytest.raises(UsageError, match="named twice"):
         compare([run, run])
-    with pytest.raises(UsageError, match="unlike benchmarks"):
+    with pytest.raises(UsageError, match="two versions of sim"):
         compare([run, w.run("b", benchmark_sha256="1")])
+    with pytest.raises(UsageError, match=r"unlike benchmarks \(sim, other\)"):
+        compare([run, w.run("b", benchmark="other", benchmark_sha256="1")])
     with pytest.raises(UsageError, match="answer twice"):
         compare([RunData(run.spec, "a", [*run.results, run.results[0]], [])])
     with pytest.raises(UsageError, match="not compared"):

@@ -91,6 +91,8 @@ def simulate(
     table = Table(
         runs=runs,
         samples=(),
+        sample=np.arange(n),
+        attempt=np.zeros(n, dtype=np.int64),
         right=right,
         error=np.zeros(right.shape, dtype=bool),
         cluster=clusters,

@@ -74,8 +74,13 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
     started = time.perf_counter()
     check_arm(arm, [sample])
     context = context.for_attempt(attempt)
+    settings = context.settings
     question = prompts.question(
-        sample.question, choices=sample.choices, answer_kind=sample.answer_kind, suffix=context.settings.suffix
+        sample.question,
+        choices=prompts.vary(sample, settings.variant).choices,
+        answer_kind=sample.answer_kind,
+        suffix=settings.suffix,
+        variant=settings.variant,
     )
     if arm in CROPS:
         outcome = await look_and_answer(sample, question, context, crops=CROPS[arm])

@@ -48,6 +48,7 @@ class Settings:
     image_return: ImageReturn = "user"
     convention: Convention = "relative_1000"
     suffix: bool = True
+    variant: int = 0
     tools: tuple[str, ...] = ("zoom_in",)
     padding: float = 0.0
     renders_tools: bool = True

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from zoomgap import grading
+from zoomgap import grading, prompts
 from zoomgap.errors import UsageError
 from zoomgap.grading import GRADER
 from zoomgap.records import Grade, Sample
@@ -34,10 +34,11 @@ class Regraded:
     changes: tuple[Change, ...]
 
 
-def grade_answer(text: str, sample: Sample, *, failed: bool) -> Grade:
-    """The verdict on a final message, or on an answer that never came (failed)."""
+def grade_answer(text: str, sample: Sample, *, failed: bool, variant: int = 0) -> Grade:
+    """The verdict on a final message, or on an answer that never came (failed). variant: of the run that asked."""
     if failed:
         return grading.error_grade()
+    sample = prompts.vary(sample, variant)
     return grading.grade(text, answer=sample.answer, answer_kind=sample.answer_kind, choices=sample.choices)
 
 
@@ -47,12 +48,15 @@ def regrade(store: Store, run: str, count: Callable[[int], None] | None = None) 
     Earlier verdicts stay; a transaction holds a few hundred new ones, and the same call goes on after an interruption.
     count: told how many answers are done. Raises UsageError for a run of questions without a gold.
     """
-    done = new = 0
+    spec, done, new = store.run(run), 0, 0
     changes: list[Change] = []
     for chunk in store.graded(run):
         if lost := next((answer.sample.id for answer in chunk if not answer.sample.answer), None):
             raise UsageError(f"run {run} answers '{lost}', which has no gold: there is nothing to grade by")
-        grades = [answer.grade or grade_answer(answer.text, answer.sample, failed=answer.failed) for answer in chunk]
+        grades = [
+            answer.grade or grade_answer(answer.text, answer.sample, failed=answer.failed, variant=spec.variant)
+            for answer in chunk
+        ]
         new += store.add_grades(
             (answer.trajectory, g) for answer, g in zip(chunk, grades, strict=True) if not answer.grade
         )
@@ -64,4 +68,4 @@ def regrade(store: Store, run: str, count: Callable[[int], None] | None = None) 
         done += len(chunk)
         if count:
             count(done)
-    return Regraded(run=store.run(run).id, grader=GRADER, n=done, new=new, changes=tuple(changes))
+    return Regraded(run=spec.id, grader=GRADER, n=done, new=new, changes=tuple(changes))

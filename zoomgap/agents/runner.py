@@ -205,7 +205,7 @@ class _Invocation:
     def _keep(self, trajectory: Trajectory, key: Key) -> float | None:
         """Store it; what it cost, if that is known."""
         cost = cost_of(trajectory, self.price, self.zoomer_price)
-        self.store.add_trajectory(trajectory, _grade(trajectory, key.sample), cost=cost)
+        self.store.add_trajectory(trajectory, _grade(trajectory, key.sample, self.spec.variant), cost=cost)
         return cost
 
     async def _answer(self, key: Key, invocation: str) -> Trajectory:
@@ -268,8 +268,8 @@ def _no_answer(
     )  # fmt: skip
 
 
-def _grade(trajectory: Trajectory, sample: Sample) -> Grade:
-    return grade_answer(trajectory.text, sample, failed=trajectory.failed)
+def _grade(trajectory: Trajectory, sample: Sample, variant: int) -> Grade:
+    return grade_answer(trajectory.text, sample, failed=trajectory.failed, variant=variant)
 
 
 def _summary(run: str, keys: Sequence[Key], store: Store, seconds: float, resumed: int, images: Counts) -> RunSummary:

@@ -9,14 +9,21 @@ size where the chance-corrected accuracy c F is 0.5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from zoomgap.compare.stats import Array, Codes, percentiles, wilson
+from zoomgap.compare.stats import (
+    Array,
+    Codes,
+    Resamples,
+    accuracy_interval,
+    cluster_sums,
+    design_effect,
+    percentiles,
+)
 
 State = Literal["estimated", "not reached", "not estimable"]
 
@@ -25,6 +32,10 @@ BIN_OCTAVES = 1 / 8
 """Sizes are pooled in bins of an eighth of an octave at their mean: far finer than any curve bends."""
 MIN_SAMPLES = 30
 POINTS = 6
+PARAMETERS = 3
+FIT_BINS, FIT_DRAWS = 10, 199
+BAD_FIT = 0.01
+"""A comparison draws dozens of curves: at 0.05 some would always seem bad."""
 
 # Weak priors: they hold the fit where the data say nothing and move it by under a percent where they speak.
 MIDPOINT_SD = 3.0
@@ -42,13 +53,22 @@ class CurvePoint(NamedTuple):
     high: float
 
 
+class GoodnessOfFit(NamedTuple):
+    """Whether a curve describes its data: Pearson's statistic over so many sizes, and its p by parametric bootstrap."""
+
+    statistic: float
+    bins: int
+    p: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acuity:
     """What one arm reads in one dimension. px, low, high: pixels of the direct view.
 
     low or high is None where the interval runs out of the sizes shown; px is None unless `state` is `estimated`, and
     `reason` says why in plain words. ceiling: chance-corrected; midpoint: log2 px; slope: per octave; all three None
-    where the data end before the curve has risen.
+    where the data end before the curve has risen. fit: how well the curve describes the data, None without a curve;
+    warning: that it does not, in words.
     """
 
     state: State
@@ -61,12 +81,24 @@ class Acuity:
     midpoint: float | None = None
     slope: float | None = None
     points: tuple[CurvePoint, ...] = ()
+    fit: GoodnessOfFit | None = None
+    warning: str = ""
 
     def at(self, px: Array) -> Array:
         """Fitted chance-corrected accuracy at sizes in pixels; NaN where there is no curve."""
         if self.midpoint is None or self.slope is None or self.ceiling is None:
             return np.full_like(px, np.nan)
         return np.asarray(self.ceiling * expit(self.slope * (np.log2(px) - self.midpoint)))
+
+
+class Bins(NamedTuple):
+    """Answers pooled by size and guess rate. codes: bin of each answer; the rest (bins,): means, and counts."""
+
+    codes: Codes
+    x: Array
+    guess: Array
+    right: Array
+    total: Array
 
 
 class Fit(NamedTuple):
@@ -94,6 +126,10 @@ class Curves(NamedTuple):
     midpoint: Array
     slope: Array
     ceiling: Array
+
+    def chances(self, x: Array, guess: Array) -> Array:
+        """P(correct) at each bin, (rows, bins)."""
+        return _chances(np.stack([self.midpoint, np.log(self.slope), logit(self.ceiling)], axis=1), x, guess)[1]
 
     @property
     def threshold(self) -> Array:
@@ -186,40 +222,93 @@ def _score(theta: Array, x: Array, guess: Array, right: Array, total: Array, cen
 
 
 def fit_acuity(
-    x: Array, right: Array, guess: Array, clusters: Codes, weights: NDArray[np.float32], confidence: float = 0.95
+    x: Array,
+    right: Array,
+    guess: Array,
+    clusters: Codes,
+    weights: Resamples,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Fit:
-    """Acuity of one arm in one dimension, with a cluster bootstrap interval.
+    """Acuity of one arm in one dimension, with a cluster bootstrap interval and a check of its fit.
 
     x: log2 px; right: 0/1; guess: chance of a right answer without seeing; all (answers,). weights: from
-    `bootstrap_weights` over all clusters of the comparison.
+    `bootstrap_weights` over all clusters of the comparison. seed: of the check of the fit.
     """
     if x.size < MIN_SAMPLES:
         reason = f"only {x.size} answers with tight evidence boxes, {MIN_SAMPLES} are needed"
         return Fit(Acuity(state="not estimable", n=x.size, reason=reason), np.zeros(0))
+    points = data_points(x, right, guess, clusters)
+    if right.min() == right.max():
+        reason = "every answer is right" if right[0] else "every answer is wrong"
+        return Fit(Acuity(state="not estimable", n=x.size, reason=reason, points=points), np.zeros(0))
+    binned = _binned(x, right, guess)
+    present, local = np.unique(clusters, return_inverse=True)
+    right_rows, total_rows = (
+        np.vstack([np.bincount(binned.codes, weights=v)[None], _resampled(v, binned, local, present, weights)])
+        for v in (right, np.ones_like(right))
+    )
+    curves = fit_curves(binned.x, binned.guess, right_rows, total_rows)
+    fit = _judge(curves, float(x.min()), float(x.max()), x.size, points, confidence)
+    if fit.acuity.midpoint is None:
+        return fit
+    check = _check_fit(curves, binned, right, clusters, seed)
+    bad = check is not None and check.p < BAD_FIT
+    warning = f"the curve does not describe the data, p = {check.p:.3f}" if bad and check else ""
+    return fit._replace(acuity=replace(fit.acuity, fit=check, warning=warning))
+
+
+def _binned(x: Array, right: Array, guess: Array) -> Bins:
     columns = np.stack([np.rint(x / BIN_OCTAVES), guess], axis=1)
     _, codes = np.unique(columns, axis=0, return_inverse=True)
-    bins = int(codes.max()) + 1
-    size = np.bincount(codes)
-    mean_x = np.bincount(codes, weights=x) / size
-    mean_guess = np.bincount(codes, weights=guess) / size
-    rows = np.vstack([np.ones((1, weights.shape[1]), np.float32), weights])
-    right_rows, total_rows = (_resampled(v, codes, clusters, bins, rows) for v in (right, np.ones_like(right)))
-    curves = fit_curves(mean_x, mean_guess, right_rows, total_rows)
-    points = data_points(x, right, guess)
-    return _judge(curves, float(x.min()), float(x.max()), x.size, points, confidence)
+    total = np.bincount(codes).astype(np.float64)
+    mean_x, mean_guess = (np.bincount(codes, weights=v) / total for v in (x, guess))
+    return Bins(codes, mean_x, mean_guess, cluster_sums(right, codes, total.size), total)
 
 
-def _resampled(values: Array, codes: Codes, clusters: Codes, bins: int, rows: NDArray[np.float32]) -> Array:
-    """Sum of `values` in each bin for each resample, (rows, bins). Only clusters that occur are multiplied."""
-    present, local = np.unique(clusters, return_inverse=True)
-    table = np.bincount(local * bins + codes, weights=values, minlength=present.size * bins)
-    return (rows[:, present] @ table.reshape(-1, bins).astype(np.float32)).astype(np.float64)
+def _resampled(values: Array, bins: Bins, local: Codes, present: Codes, weights: Resamples) -> Array:
+    """Sum of `values` in each bin for each resample, (draws, bins). Only clusters that occur are multiplied."""
+    cells = local * bins.x.size + bins.codes
+    table: Array = np.bincount(cells, weights=values, minlength=present.size * bins.x.size).astype(np.float64)
+    return weights.sums(table.reshape(present.size, -1), present)
+
+
+def _check_fit(curves: Curves, bins: Bins, right: Array, clusters: Codes, seed: int) -> GoodnessOfFit | None:
+    """Pearson's statistic over FIT_BINS sizes, against FIT_DRAWS data sets drawn from the curve and fitted anew.
+
+    Answers of a cluster stray together: the statistic is divided by the design effect of what the curve leaves.
+    """
+    chance = curves.chances(bins.x, bins.guess)[0]
+    order = np.argsort(bins.x, kind="stable")
+    reached = np.cumsum(bins.total[order]) - bins.total[order] / 2
+    group = np.empty(bins.x.size, dtype=np.int64)
+    group[order] = (reached / bins.total.sum() * FIT_BINS).astype(np.int64)
+    _, group = np.unique(group, return_inverse=True)
+    count = int(group.max()) + 1
+    if count <= PARAMETERS:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = rng.binomial(bins.total.astype(np.int64), chance, (FIT_DRAWS, chance.size)).astype(np.float64)
+    totals = np.tile(bins.total, (FIT_DRAWS, 1))
+    refitted = fit_curves(bins.x, bins.guess, drawn, totals).chances(bins.x, bins.guess)
+    effect = design_effect(right - chance[bins.codes], clusters)
+    seen = float(_pearson(bins.right[None], chance[None], bins.total, group)[0]) / effect
+    others = _pearson(drawn, refitted, bins.total, group)
+    return GoodnessOfFit(seen, count, float(1 + np.count_nonzero(others >= seen)) / (FIT_DRAWS + 1))
+
+
+def _pearson(right: Array, chance: Array, total: Array, group: Codes) -> Array:
+    """Squared residuals over their variance, summed over groups of bins; all but total and group (rows, bins)."""
+    sums = np.eye(int(group.max()) + 1)[group]
+    residual, variance = (right - chance * total) @ sums, (chance * (1 - chance) * total) @ sums
+    return np.asarray((residual**2 / variance).sum(axis=1))
 
 
 def _judge(curves: Curves, low: float, high: float, n: int, points: tuple[CurvePoint, ...], confidence: float) -> Fit:
     """What the fitted rows (the data first, then the resamples) allow to say about sizes from low to high (log2 px)."""
     threshold = float(curves.threshold[0])
     draws = np.clip(curves.threshold[1:], low, high)
+    bounds = percentiles(draws, confidence)
     state: State = "estimated"
     reason = ""
     if curves.ceiling[0] <= TARGET:
@@ -228,9 +317,10 @@ def _judge(curves: Curves, low: float, high: float, n: int, points: tuple[CurveP
         state, reason = "not estimable", f"over {2**high:.1f} px, the largest evidence shown"
     elif threshold <= low:
         state, reason = "not estimable", f"under {2**low:.1f} px, the smallest evidence shown"
+    elif bounds.low <= low and bounds.high >= high:
+        state, reason = "not estimable", f"anywhere from {2**low:.1f} to {2**high:.1f} px: too few answers"
     # A curve that has not risen by the largest size says nothing of its ceiling: only the prior would speak.
     beyond = np.isfinite(threshold) and threshold >= high
-    bounds = percentiles(draws, confidence)
     estimated = state == "estimated"
     acuity = Acuity(
         state=state,
@@ -247,12 +337,12 @@ def _judge(curves: Curves, low: float, high: float, n: int, points: tuple[CurveP
     return Fit(acuity, draws)
 
 
-def data_points(x: Array, right: Array, guess: Array) -> tuple[CurvePoint, ...]:
+def data_points(x: Array, right: Array, guess: Array, clusters: Codes) -> tuple[CurvePoint, ...]:
     """The data in POINTS bins of equal count: mean size and chance-corrected accuracy with its interval."""
     points = []
     for part in np.array_split(np.argsort(x, kind="stable"), POINTS):
         g = float(guess[part].mean())
-        interval = wilson(float(right[part].sum()), part.size)
+        interval = accuracy_interval(right[part], clusters[part])
         corrected = [(p - g) / (1 - g) for p in (float(right[part].mean()), *interval)]
         points.append(CurvePoint(float(2 ** x[part].mean()), part.size, *corrected))
     return tuple(points)

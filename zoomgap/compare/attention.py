@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoomgap.compare.stats import (
-    FEW_CLUSTERS,
     Array,
     Codes,
     Mask,
+    Resamples,
     bootstrap_means,
     bootstrap_weights,
     cluster_sums,
@@ -37,6 +37,8 @@ MAX_SHARE = 0.5
 """Of the area: what is larger can hardly be enriched, and a control of its size is mostly the evidence itself."""
 CONTROLS = 8
 """Places that a sample's boxes are moved to."""
+MIN_CLUSTERS = 10
+"""Of fewer there is no interval."""
 DRAWS = 2_000
 FLIPS = 20_000
 SIZES = ("small", "middle", "large")
@@ -273,7 +275,7 @@ class _Resamples(NamedTuple):
     """The clusters of all samples, and the one matrix of draws that every figure takes."""
 
     codes: Mapping[str, int]
-    weights: NDArray[np.float32]
+    weights: Resamples
 
     def of(self, looks: Sequence[Look]) -> Codes:
         return np.array([self.codes[look.cluster] for look in looks], dtype=np.int64)
@@ -386,14 +388,14 @@ def _thirds(sizes: Sequence[float]) -> tuple[float, ...]:
     return (low, first, second, float("inf")) if low < first < second else ()
 
 
-def _mean(values: Array, codes: Codes, weights: NDArray[np.float32], among: Mask) -> Figure:
-    """Mean of what is known, with a cluster bootstrap interval; under FEW_CLUSTERS clusters without one."""
+def _mean(values: Array, codes: Codes, weights: Resamples, among: Mask) -> Figure:
+    """Mean of what is known, with a cluster bootstrap interval; under MIN_CLUSTERS clusters without one."""
     known = among & np.isfinite(values)
     if not known.any():
         return Figure(0)
     values, codes = values[known], codes[known]
     mean = float(values.mean())
-    if np.unique(codes).size < FEW_CLUSTERS:
+    if np.unique(codes).size < MIN_CLUSTERS:
         return Figure(values.size, mean)
     return Figure(values.size, mean, *percentiles(bootstrap_means(values, codes, weights)))
 

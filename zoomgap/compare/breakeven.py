@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from zoomgap.compare.routing import Bounds
-from zoomgap.compare.stats import Array, Codes, bootstrap_means, percentiles
+from zoomgap.compare.stats import Array, Codes, Resamples, bootstrap_means, percentiles
 
 Unit = Literal["seconds", "dollars"]
 
@@ -52,7 +49,7 @@ def break_even(
     student_cost: Array,
     agent_cost: Array,
     clusters: Codes,
-    weights: NDArray[np.float32],
+    weights: Resamples,
     spent: Sequence[Spent],
     confidence: float = 0.95,
 ) -> BreakEven:

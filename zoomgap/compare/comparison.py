@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
 from typing import Any, get_args
 
@@ -16,6 +16,9 @@ from zoomgap.compare.dual import dual_views
 from zoomgap.compare.identity import identity, incomplete
 from zoomgap.compare.latency import latency_ratio, mean_of, timing
 from zoomgap.compare.matching import same_protocol
+from zoomgap.compare.noise import noise_floors
+from zoomgap.compare.notes import notes_on
+from zoomgap.compare.plan import margin_told
 from zoomgap.compare.protocol import protocol_differences, protocol_faults, refusal
 from zoomgap.compare.routed import Routed, route
 from zoomgap.compare.rows import (
@@ -25,6 +28,7 @@ from zoomgap.compare.rows import (
     EvidenceScore,
     Gap,
     GapPart,
+    NoiseFloor,
     PairRow,
     PairVerdict,
     Role,
@@ -38,9 +42,12 @@ from zoomgap.compare.stats import (
     Array,
     Difference,
     Mask,
+    Resamples,
     accuracy_interval,
     bootstrap_means,
     bootstrap_weights,
+    design_effect,
+    detectable,
     discordance,
     holm,
     paired_difference,
@@ -50,6 +57,7 @@ from zoomgap.compare.stats import (
 from zoomgap.compare.table import Guess, RunData, Table, default_guess, graders_of, make_table
 from zoomgap.compare.verdicts import Bin, cell_verdicts, evidence_bins, missing
 from zoomgap.errors import UsageError
+from zoomgap.records import Plan
 
 GAPS = {
     "zooming": ("region", "direct"),
@@ -61,7 +69,6 @@ GAPS = {
 TIED: tuple[tuple[Role, Role], ...] = (("student", "base"), ("agent", "base"), ("agent", "student"))
 """Pairs of roles whose acuity is set in relation."""
 
-Weights = NDArray[np.float32]
 Fits = dict[str, Fit]
 
 
@@ -70,29 +77,38 @@ def compare(
     roles: Mapping[str, Role] | None = None,
     guess: Guess = default_guess,
     settings: Settings | None = None,
+    plan: Plan | None = None,
 ) -> Comparison:
     """Compare runs of one benchmark.
 
     roles: run id -> base (the model before distillation, at one glance), agent, or a student and its controls. Unless
     given, the agent is the run of that arm that may zoom most, the first of several, and the base is the direct run of
-    the agent's model. guess: used for answer forms of which no `no-image` run tells the guess rate. Raises UsageError
-    for runs that cannot be compared.
+    the agent's model. guess: used for answer forms of which no `no-image` run tells the guess rate. plan: stored before
+    the first answer; its margin, power and level take the place of those of the settings. Raises UsageError for runs
+    that cannot be compared.
     """
     settings = settings or Settings()
+    if plan is not None:
+        settings = replace(settings, margin=plan.margin, power=plan.power, confidence=1 - plan.level)
     table = make_table(runs, guess)
     seats = _seats(runs, roles or {})
     weights = bootstrap_weights(table.clusters, settings.draws, settings.seed)
     bins = evidence_bins(table)
-    fits = [_fits(table, row, weights[: settings.curve_draws], settings) for row in range(len(runs))]
+    fits = [_fits(table, row, weights.first(settings.curve_draws), settings) for row in range(len(runs))]
     role_of = {row: role for role, row in seats.items()}
     router, no_router = _router(table, seats, weights, settings)
+    noise = noise_floors(table, settings.confidence)
     return Comparison(
         settings=settings,
         bench=runs[0].spec.benchmark,
         grader=next(iter(graders_of(runs)), ""),
         roles=dict(roles or {}),
+        plan=plan,
+        margin_note=margin_told(settings.margin, plan),
+        notes=notes_on(table, noise),
+        noise=noise,
         runs=tuple(_run_row(table, row, role_of.get(row), bins, fits[row], settings) for row in range(len(runs))),
-        pairs=_pairs(table, weights, settings),
+        pairs=_pairs(table, weights, noise, settings),
         gaps=tuple(_gaps(table, bins, weights, settings)),
         recovered=_recovered(table, seats, weights, settings),
         acuity_ratios=tuple(_ratios(table, seats, fits, settings)),
@@ -151,8 +167,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
     service = _score(np.nan_to_num(right[attempted]), table.cluster[attempted], settings.confidence)
     model = _score(right[seen], table.cluster[seen], settings.confidence)
     assert service.accuracy is not None
-    unparsed = sum(result.verdict == "unparsed" for result in run.results)
-    answers = [result for result in run.results if result.verdict != "error"]
+    unparsed, answers = int((run.verdicts == "unparsed").sum()), run.verdicts != "error"
     clock, acuity = timing(run), geometric_mean(fits, settings.confidence)
     ceilings = [fit.acuity.ceiling for fit in fits.values() if fit.acuity.ceiling is not None]
     means = ("prompt_tokens", "completion_tokens", "image_tokens", "turns", "zooms", "cost")
@@ -163,7 +178,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
         bench=run.spec.benchmark,
         arm=run.spec.arm,
         model=run.spec.model,
-        n=len({result.sample.id for result in run.results}) * run.spec.attempts,
+        n=len({sample for sample, _ in run.places}) * run.spec.attempts,
         attempted=service.n,
         answered=model.n - unparsed,
         unparsed=unparsed,
@@ -176,7 +191,7 @@ def _run_row(table: Table, row: int, role: Role | None, bins: list[Bin], fits: F
         service_accuracy=service.accuracy,
         p50_ms=clock.p50_ms,
         p95_ms=clock.p95_ms,
-        **{name: mean_of(answers, name) for name in means},
+        **{name: mean_of(run, answers, name) for name in means},
         seconds=_seconds(run),
         resumed=_resumed(run),
         acuity_px=acuity.value if acuity else None,
@@ -199,7 +214,7 @@ def _seconds(run: RunData) -> float | None:
 
 def _resumed(run: RunData) -> int:
     latest = max(run.invocations, key=lambda i: i.started, default=None)
-    return sum(result.invocation != latest.id for result in run.results) if latest else 0
+    return int((run.invoked != latest.id).sum()) if latest else 0
 
 
 def _by_dimension(table: Table, row: int, fits: Fits, settings: Settings) -> dict[str, DimensionScore]:
@@ -222,7 +237,7 @@ def _by_evidence(table: Table, row: int, bins: list[Bin], settings: Settings) ->
     return tuple(scores)
 
 
-def _fits(table: Table, row: int, weights: Weights, settings: Settings) -> Fits:
+def _fits(table: Table, row: int, weights: Resamples, settings: Settings) -> Fits:
     """Curves of one run by dimension; none for dimensions without tight boxes, nor for arms shown no image."""
     if table.runs[row].spec.arm == "no-image":
         return {}
@@ -257,20 +272,33 @@ def _ratios(table: Table, seats: Mapping[Role, int], fits: Sequence[Fits], setti
                 )
 
 
-def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow, ...]:
+def _pairs(table: Table, weights: Resamples, noise: Sequence[NoiseFloor], settings: Settings) -> tuple[PairRow, ...]:
     """All pairs in the order of the runs, with Holm's adjustment over them."""
     rows = list(combinations(range(len(table.runs)), 2))
     masks = [table.shared(a, b) for a, b in rows]
-    raw = [
-        sign_flip_p(table.right[a][m], table.right[b][m], table.cluster[m])
-        for (a, b), m in zip(rows, masks, strict=True)
-    ]
+    raw, exact = (
+        [
+            sign_flip_p(table.right[a][m], table.right[b][m], table.cluster[m], exact=exact)
+            for (a, b), m in zip(rows, masks, strict=True)
+        ]
+        for exact in (False, True)
+    )
     cluster_of = _cluster_of(table)
     pairs = []
-    for (a, b), mask, p_raw, p_value in zip(rows, masks, raw, holm(raw), strict=True):
+    for (a, b), mask, p_raw, p_exact, p_value in zip(rows, masks, raw, exact, holm(raw), strict=True):
         right_a, right_b, clusters = table.right[a][mask], table.right[b][mask], table.cluster[mask]
         difference = paired_difference(right_a, right_b, clusters, weights, settings.confidence)
-        verdict, reason = _pair_verdict(table, a, b, difference, p_value, settings)
+        counts = discordance(right_a, right_b)
+        effect = design_effect(right_a - right_b, clusters) if clusters.size else 1.0
+        least = detectable(
+            counts.only_a + counts.only_b, clusters.size, effect, settings.power, 1 - settings.confidence
+        )
+        verdict, reason = _pair_verdict(table, a, b, difference, p_value, least, settings)
+        floors = [one.floor for one in noise if {table.runs[a].id, table.runs[b].id} & set(one.runs)]
+        floor = max(floors, default=None)
+        if verdict != "refused" and floor is not None and abs(difference.difference or 0.0) < floor:
+            under = f"under the noise floor: asking again alone brings differences of {floor * 100:.1f} points"
+            reason = f"{reason}; {under}" if reason else under
         ratio = latency_ratio(table.runs[a], table.runs[b], cluster_of, weights, settings.confidence)
         singles = np.unique(clusters).size == clusters.size
         pairs.append(
@@ -278,10 +306,14 @@ def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow,
                 a=table.runs[a].id,
                 b=table.runs[b].id,
                 **difference._asdict(),
-                **discordance(right_a, right_b)._asdict(),
+                **counts._asdict(),
                 p_value=p_value,
                 p_raw=p_raw,
-                test="exact McNemar" if singles else "exact cluster sign-flip",
+                p_exact=p_exact,
+                test="McNemar mid-p" if singles else "cluster sign-flip mid-p",
+                detectable=least,
+                design_effect=effect,
+                noise_floor=floor,
                 latency_ratio=ratio.ratio,
                 latency_low=ratio.low,
                 latency_high=ratio.high,
@@ -295,21 +327,34 @@ def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow,
 
 
 def _pair_verdict(
-    table: Table, a: int, b: int, difference: Difference, p_value: float, settings: Settings
+    table: Table,
+    a: int,
+    b: int,
+    difference: Difference,
+    p_value: float,
+    least: float | None,
+    settings: Settings,
 ) -> tuple[PairVerdict, str]:
+    """least: the smallest detectable difference."""
     reason = refusal(table, (a, b), settings)
     if reason:
         return "refused", reason
     if difference.low is None or difference.high is None or difference.difference is None:
         return "refused", "the runs share no answer"
     if -settings.margin < difference.low and difference.high < settings.margin:
-        return "equivalent", f"the whole interval lies within {settings.margin:.0%} of no difference"
+        return "equivalent", f"the whole interval lies within {settings.margin * 100:g} points of no difference"
     if p_value < 1 - settings.confidence:
         return ("a better" if difference.difference > 0 else "b better"), ""
-    return "undecided", "neither a difference nor equivalence is shown"
+    answers = "one answer" if difference.n == 1 else f"{difference.n:,} answers"
+    if least is None:
+        return "undecided", f"{answers} would show no difference, however large"
+    return "undecided", (
+        f"neither a difference nor equivalence is shown: {answers} that differ so often show a difference of "
+        f"{least * 100:.1f} points or more in {settings.power:.0%} of cases"
+    )
 
 
-def _gaps(table: Table, bins: list[Bin], weights: Weights, settings: Settings) -> Iterator[Gap]:
+def _gaps(table: Table, bins: list[Bin], weights: Resamples, settings: Settings) -> Iterator[Gap]:
     """The gaps of each model whose arms are there. Arms of one family are cut to the answers that all of them gave."""
     direct = [run for run in table.runs if run.spec.arm in ("direct", "agent")]
     leaders = [r for i, r in enumerate(direct) if not any(same_protocol(r, other) for other in direct[:i])]
@@ -327,7 +372,7 @@ def _gaps(table: Table, bins: list[Bin], weights: Weights, settings: Settings) -
 
 
 def _gap(
-    table: Table, name: str, a: int, b: int, shared: Mask, bins: list[Bin], weights: Weights, settings: Settings
+    table: Table, name: str, a: int, b: int, shared: Mask, bins: list[Bin], weights: Resamples, settings: Settings
 ) -> Gap:
     def within(mask: Mask) -> dict[str, Any]:
         mask = mask & shared
@@ -346,7 +391,9 @@ def _gap(
     )
 
 
-def _router(table: Table, seats: Mapping[Role, int], weights: Weights, settings: Settings) -> tuple[Routed | None, str]:
+def _router(
+    table: Table, seats: Mapping[Role, int], weights: Resamples, settings: Settings
+) -> tuple[Routed | None, str]:
     """A cross-fitted router between the student's glance, or else the base's, and the agent; or why there is none."""
     if "agent" not in seats or not {"student", "base"} & set(seats):
         return None, "a router needs direct answers of a base or student, and an agent"
@@ -368,7 +415,7 @@ def _router(table: Table, seats: Mapping[Role, int], weights: Weights, settings:
     return fitted.routed, ""
 
 
-def _recovered(table: Table, seats: Mapping[Role, int], weights: Weights, settings: Settings) -> tuple[Share, ...]:
+def _recovered(table: Table, seats: Mapping[Role, int], weights: Resamples, settings: Settings) -> tuple[Share, ...]:
     """What the student, and for comparison the placebo, recovered of the way from the floor to the ceiling."""
     if not {"student", "floor", "ceiling"} <= set(seats):
         return ()
@@ -384,7 +431,7 @@ def _share(
     seats: Mapping[Role, int],
     shared: Mask,
     faulty: str,
-    weights: Weights,
+    weights: Resamples,
     settings: Settings,
 ) -> Share:
     clusters, n = table.cluster[shared], int(shared.sum())

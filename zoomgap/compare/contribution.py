@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from zoomgap.compare.agent_rows import Contribution, Control, GapPart, OneZoomCell, Survival, ZoomCount, ZoomVerdict
-from zoomgap.compare.dual import Weights
 from zoomgap.compare.matching import counterpart, same_protocol, unlike
 from zoomgap.compare.protocol import refusal
 from zoomgap.compare.rows import Settings
@@ -20,6 +19,7 @@ from zoomgap.compare.stats import (
     Array,
     Codes,
     Mask,
+    Resamples,
     accuracy_interval,
     adjusted_interval,
     paired_difference,
@@ -32,13 +32,15 @@ CONTROLS = ("agent-lowres", "agent-random", "agent-blind", "direct-schema", "dir
 """New pixels, the right place, any picture, calls, tools at all: what the agent has and each has not."""
 
 
-def contributions(table: Table, bins: Sequence[Bin], weights: Weights, settings: Settings) -> tuple[Contribution, ...]:
+def contributions(
+    table: Table, bins: Sequence[Bin], weights: Resamples, settings: Settings
+) -> tuple[Contribution, ...]:
     """One for each run of the arm `agent`."""
     return tuple(_contribution(table, run, bins, weights, settings) for run in table.runs if run.spec.arm == "agent")
 
 
 def _contribution(
-    table: Table, run: RunData, bins: Sequence[Bin], weights: Weights, settings: Settings
+    table: Table, run: RunData, bins: Sequence[Bin], weights: Resamples, settings: Settings
 ) -> Contribution:
     row = table.row(run)
     answered = table.shared(row)
@@ -72,7 +74,7 @@ def zoom_counts(table: Table, run: RunData) -> Array:
 
 
 def _control(
-    table: Table, run: RunData, other: RunData, bins: Sequence[Bin], weights: Weights, settings: Settings
+    table: Table, run: RunData, other: RunData, bins: Sequence[Bin], weights: Resamples, settings: Settings
 ) -> Control:
     a, b = table.row(run), table.row(other)
     shared = table.shared(a, b)
@@ -107,7 +109,7 @@ def _control(
     )
 
 
-def _difference(table: Table, a: int, b: int, name: str, mask: Mask, weights: Weights, settings: Settings) -> GapPart:
+def _difference(table: Table, a: int, b: int, name: str, mask: Mask, weights: Resamples, settings: Settings) -> GapPart:
     """accuracy(a) - accuracy(b) over some answers."""
     figure = paired_difference(
         table.right[a][mask], table.right[b][mask], table.cluster[mask], weights, settings.confidence
@@ -168,7 +170,7 @@ def _next_attempts(table: Table, row: int, run: RunData) -> tuple[Codes, Codes]:
 
 
 def _schema(
-    table: Table, schema: RunData | None, direct: RunData | None, weights: Weights, settings: Settings
+    table: Table, schema: RunData | None, direct: RunData | None, weights: Resamples, settings: Settings
 ) -> GapPart | None:
     """What the format alone changes: accuracy(direct-schema) - accuracy(direct)."""
     if schema is None or direct is None:

@@ -27,17 +27,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zoomgap.compare.agent_rows import Dual, DualPart, Group, Loss, Sighting
 from zoomgap.compare.matching import counterpart
 from zoomgap.compare.rows import Settings
-from zoomgap.compare.stats import Array, Difference, Mask, accuracy_interval, paired_difference
+from zoomgap.compare.stats import Array, Difference, Mask, Resamples, accuracy_interval, paired_difference
 from zoomgap.compare.table import RunData, Table
 from zoomgap.compare.verdicts import Bin
 from zoomgap.geometry import Box, Frame, Size
-
-Weights = NDArray[np.float32]
 
 COVER = 0.9
 """Share of a box's area that a crop has to show: boxes and crops are whole pixels, and annotators leave a margin."""
@@ -117,12 +114,12 @@ def views(table: Table, run: RunData) -> Views:
     return Views(code, sights, view_px)
 
 
-def dual_views(table: Table, bins: Sequence[Bin], weights: Weights, settings: Settings) -> tuple[Dual, ...]:
+def dual_views(table: Table, bins: Sequence[Bin], weights: Resamples, settings: Settings) -> tuple[Dual, ...]:
     """One for each run of the arm `agent`."""
     return tuple(_dual(table, run, bins, weights, settings) for run in table.runs if run.spec.arm == "agent")
 
 
-def _dual(table: Table, run: RunData, bins: Sequence[Bin], weights: Weights, settings: Settings) -> Dual:
+def _dual(table: Table, run: RunData, bins: Sequence[Bin], weights: Resamples, settings: Settings) -> Dual:
     row, seen = table.row(run), views(table, run)
     region = counterpart(table.runs, run, "region")
     answered = table.shared(row) if region is None else table.shared(row, table.row(region))
@@ -200,7 +197,7 @@ def _part(
     region: Array | None,
     name: str,
     mask: Mask,
-    weights: Weights,
+    weights: Resamples,
     settings: Settings,
 ) -> DualPart:
     """The dual view of the answers in `mask`."""

@@ -8,17 +8,15 @@ only where all circumstances agree.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
-from zoomgap.compare.stats import Array, Interval, bootstrap_means, bootstrap_weights, percentiles
-from zoomgap.compare.table import RunData
-from zoomgap.records import Result, RunSpec, TimedAnswer, canonical_json
+from zoomgap.compare.stats import Codes, Mask, Resamples, bootstrap_means, bootstrap_weights, percentiles
+from zoomgap.compare.table import Columns, RunData
+from zoomgap.records import RunSpec, canonical_json
 
 PARTS = ("turns", "completion_tokens", "image_tokens", "preprocess_ms", "model_ms", "tool_ms")
 """What a run's time is made of: calls, generated tokens, image tokens, preprocessing, model and tool time."""
@@ -66,44 +64,69 @@ class LatencyRatio:
     parts: Mapping[str, float | None]
 
 
+class Timed(NamedTuple):
+    """Answers with their times, and which of them are timings; mask: (answers,)."""
+
+    answers: Columns
+    mask: Mask
+
+
+class Paired(NamedTuple):
+    """Places of timings of two runs to one sample in one attempt or round, in the answers of each; both (pairs,)."""
+
+    a: Codes
+    b: Codes
+
+
 def circumstances(run: RunData) -> Mapping[str, Any]:
     """The circumstances of the run's timing session, else those under which most of its answers were given."""
     if run.times is not None:
         session = run.times.session
         return {**session.circumstances, **session.runs.get(run.id, {})}
-    known = {invocation.id: canonical_json(dict(invocation.circumstances)) for invocation in run.invocations}
-    counts = Counter(known.get(result.invocation, "{}") for result in run.results)
-    winner = counts.most_common(1)[0][0]
-    return next((i.circumstances for i in run.invocations if known[i.id] == winner), {})
+    winner = _most_common(run)
+    return next((i.circumstances for i in run.invocations if canonical_json(dict(i.circumstances)) == winner), {})
 
 
-def timed(run: RunData) -> Sequence[Result | TimedAnswer]:
-    """The run's answers without errors: of its timing session, else those of its most common circumstances."""
+def _most_common(run: RunData) -> str:
+    known, counts = _known(run), Counter[str]()
+    for invocation, count in zip(*np.unique(run.invoked, return_counts=True), strict=True):
+        counts[known.get(str(invocation), "{}")] += int(count)
+    return counts.most_common(1)[0][0]
+
+
+def _known(run: RunData) -> dict[str, str]:
+    """The circumstances of each invocation, in their one spelling."""
+    return {invocation.id: canonical_json(dict(invocation.circumstances)) for invocation in run.invocations}
+
+
+def own_timed(run: RunData) -> Mask:
+    """Which of the run's own answers were given without an error, under its most common circumstances; (results,)."""
+    known, chosen = _known(run), _most_common(run)
+    names = np.unique(run.invoked)
+    used = names[[known.get(str(name), "{}") == chosen for name in names]]
+    return np.asarray(np.isin(run.invoked, used) & (run.verdicts != "error"))
+
+
+def timed(run: RunData) -> Timed:
+    """The run's timings: of its timing session, else its own answers under their most common circumstances."""
     if run.times is not None:
-        return [answer for answer in run.times.answers if answer.verdict != "error"]
-    return own_timed(run)
-
-
-def own_timed(run: RunData) -> list[Result]:
-    """The run's own answers without errors that were given under its most common circumstances, session or not."""
-    chosen = canonical_json(dict(circumstances(replace(run, times=None))))
-    known = {invocation.id: canonical_json(dict(invocation.circumstances)) for invocation in run.invocations}
-    return [r for r in run.results if r.verdict != "error" and known.get(r.invocation, "{}") == chosen]
+        return Timed(run.times, np.asarray(run.times.verdicts != "error"))
+    return Timed(run, own_timed(run))
 
 
 def timing(run: RunData) -> Timing:
     """Latency of one run."""
-    results = timed(run)
-    walls = np.array([result.wall_ms for result in results])
-    p50, p95 = np.percentile(walls, [50, 95]).tolist() if results else (None, None)
-    means = {part: mean_of(results, part) for part in PARTS}
+    answers, mask = timed(run)
+    walls = answers.column("wall_ms")[mask]
+    p50, p95 = np.percentile(walls, [50, 95]).tolist() if walls.size else (None, None)
+    means = {part: mean_of(answers, mask, part) for part in PARTS}
     overhead = None
     if walls.size and means["model_ms"] is not None:
         overhead = max(0.0, float(walls.mean()) - means["model_ms"] - (means["tool_ms"] or 0.0))
     concurrency = circumstances(run).get("concurrency")
     return Timing(
         session=run.times.session.id if run.times else None,
-        n=len(results),
+        n=walls.size,
         concurrency=concurrency if isinstance(concurrency, int) else None,
         per_second=throughput(run),
         p50_ms=p50,
@@ -118,20 +141,22 @@ def throughput(run: RunData) -> float | None:
 
     A timing session of one answer at a time is no measure of it.
     """
-    used = {result.invocation for result in timed(run) if isinstance(result, Result)}
+    if run.times is not None:
+        return None
+    answers = own_timed(run)
+    used = set(run.invoked[answers].tolist())
     spans = [invocation.seconds for invocation in run.invocations if invocation.id in used]
     known = [span for span in spans if span]
-    return len(timed(run)) / sum(known) if known and len(known) == len(spans) else None
+    return float(answers.sum() / sum(known)) if known and len(known) == len(spans) else None
 
 
-def mean_of(results: Sequence[Result | TimedAnswer], part: str) -> float | None:
-    """Mean of one field over the results; None unless all have it. No tool call is no tool time."""
-    values = [getattr(result, part) for result in results]
+def mean_of(answers: Columns, among: Mask | Codes, part: str) -> float | None:
+    """Mean of one field over some answers; None unless all have it. No tool call is no tool time."""
+    values = answers.column(part)
     if part == "tool_ms":
-        values = [0.0 if v is None and r.zooms == 0 else v for v, r in zip(values, results, strict=True)]
-    if not values or any(value is None for value in values):
-        return None
-    return float(np.mean(values))
+        values = np.where(np.isnan(values) & (answers.column("zooms") == 0), 0.0, values)
+    values = values[among]
+    return None if values.size == 0 or np.isnan(values).any() else float(values.mean())
 
 
 def unlike_places(a: RunSpec, b: RunSpec) -> list[str]:
@@ -152,19 +177,17 @@ def unlike(a: RunData, b: RunData) -> tuple[str, ...]:
     return tuple(names)
 
 
-def paired(a: RunData, b: RunData) -> list[tuple[Result | TimedAnswer, Result | TimedAnswer]]:
-    """Timed answers of two runs to one sample in one attempt or round."""
-    others = {_key(answer): answer for answer in timed(b)}
-    pairs = [(answer, others[key]) for answer in timed(a) if (key := _key(answer)) in others]
-    return [(x, y) for x, y in pairs if x.wall_ms > 0 and y.wall_ms > 0]
-
-
-def _key(answer: Result | TimedAnswer) -> tuple[str, int]:
-    return (answer.sample.id, answer.attempt) if isinstance(answer, Result) else (answer.sample, answer.round)
+def paired(a: RunData, b: RunData) -> Paired:
+    """The timings that two runs share."""
+    (left, mine), (right, others) = timed(a), timed(b)
+    places = np.array([right.places.get(key, -1) for key in left.places], dtype=np.int64)
+    both = mine & (places >= 0) & others[places] & (left.column("wall_ms") > 0)
+    both &= right.column("wall_ms")[places] > 0
+    return Paired(np.flatnonzero(both), places[both])
 
 
 def latency_ratio(
-    a: RunData, b: RunData, cluster_of: Mapping[str, int], weights: NDArray[np.float32], confidence: float = 0.95
+    a: RunData, b: RunData, cluster_of: Mapping[str, int], weights: Resamples, confidence: float = 0.95
 ) -> LatencyRatio:
     """Paired latency of two runs; refused where circumstances differ or fewer than MIN_PAIRS answers are shared.
 
@@ -172,27 +195,29 @@ def latency_ratio(
     comparison's clusters, so it gets as many draws of its own.
     """
     refused = unlike(a, b)
-    pairs = paired(a, b)
-    if not refused and len(pairs) < MIN_PAIRS:
-        refused = (f"only {len(pairs)} shared timings",)
+    (left, _), (right, _) = timed(a), timed(b)
+    mine, others = paired(a, b)
+    if not refused and mine.size < MIN_PAIRS:
+        refused = (f"only {mine.size} shared timings",)
     if not refused and a.times is not None and b.times is not None:
         refused = tuple(too_many_errors(run) for run in (a, b) if too_many_errors(run))
     if refused:
-        return LatencyRatio(len(pairs), None, None, None, refused, {})
-    logs = np.log([x.wall_ms / y.wall_ms for x, y in pairs])
-    codes = np.array([cluster_of[_key(x)[0]] for x, _ in pairs])
+        return LatencyRatio(mine.size, None, None, None, refused, {})
+    logs = np.log(left.column("wall_ms")[mine] / right.column("wall_ms")[others])
+    keys = list(left.places)
+    codes = np.array([cluster_of[keys[place][0]] for place in mine.tolist()], dtype=np.int64)
+    clusters = None
     if a.times is not None:
-        codes = np.unique(codes, return_inverse=True)[1]
-        weights = bootstrap_weights(int(codes.max()) + 1, len(weights), 0)
-        interval = expanded(bootstrap_means(logs, codes, weights), weights.shape[1], confidence)
-    else:
-        interval = percentiles(bootstrap_means(logs, codes, weights), confidence)
+        codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
+        clusters = int(codes.max()) + 1
+        weights = bootstrap_weights(clusters, weights.shape[0], 0)
+    interval = percentiles(bootstrap_means(logs, codes, weights), confidence, clusters)
     parts: dict[str, float | None] = {}
     for part in PARTS:
-        left, right = mean_of([x for x, _ in pairs], part), mean_of([y for _, y in pairs], part)
-        parts[part] = None if left is None or right is None else left - right
+        first, second = mean_of(left, mine, part), mean_of(right, others, part)
+        parts[part] = None if first is None or second is None else first - second
     low, high = float(np.exp(interval.low)), float(np.exp(interval.high))
-    return LatencyRatio(len(pairs), float(np.exp(logs.mean())), low, high, (), parts)
+    return LatencyRatio(mine.size, float(np.exp(logs.mean())), low, high, (), parts)
 
 
 def too_many_errors(run: RunData, most: float = MAX_ERROR_RATE) -> str:
@@ -200,14 +225,3 @@ def too_many_errors(run: RunData, most: float = MAX_ERROR_RATE) -> str:
     answers = run.times.answers if run.times else ()
     errors = sum(answer.verdict == "error" for answer in answers)
     return f"{errors} of {len(answers)} timed answers of {run.label} are errors" if errors > most * len(answers) else ""
-
-
-def expanded(draws: Array, clusters: int, confidence: float = 0.95) -> Interval:
-    """The central interval of bootstrap draws of a mean, its tails widened to what Student's t asks of few clusters.
-
-    Hesterberg (2015), "What teachers should know about the bootstrap": a percentile interval is too narrow by
-    sqrt((n - 1) / n) and by z over t.
-    """
-    t = float(stats.t.ppf((1 + confidence) / 2, max(clusters - 1, 1)))
-    tail = float(stats.norm.cdf(-t * np.sqrt(clusters / max(clusters - 1, 1))))
-    return percentiles(draws, 1 - 2 * tail)

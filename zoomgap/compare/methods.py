@@ -23,7 +23,10 @@ def command(comparison: Comparison) -> str:
 
 def warnings(comparison: Comparison) -> list[str]:
     """What stands beside the verdict: settings that put it in doubt, runs that are not all there, errors."""
-    return [*_doubts(comparison), *(text for row in comparison.runs for text in _about(row, comparison.settings))]
+    return [
+        *_doubts(comparison),
+        *(text for row in comparison.runs for text in _about(row, comparison.settings)),
+    ]
 
 
 def _doubts(comparison: Comparison) -> Iterator[str]:
@@ -70,6 +73,8 @@ def methods(comparison: Comparison) -> list[str]:
         "seed": s.seed,
         "pairs": f"{len(comparison.pairs):,}",
         "margin": share(s.margin),
+        "power": f"{s.power:.0%}",
+        "margin_note": comparison.margin_note,
         "min_cell": f"{s.min_cell:,}",
         "allowed": f" Settings allowed to differ: {', '.join(s.allow)}." if s.allow else "",
         "revisions": ", ".join(revisions) or "not recorded",

@@ -22,7 +22,7 @@ KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(
         (
             "arm", "match", "max_zooms", "tools", "padding", "attempts", "sampling.seed", "router", "agent",
-            "agent_model",
+            "agent_model", "variant",
         ),
         "arm",
     ),
@@ -129,6 +129,9 @@ def _meant(name: str, a: RunSpec, b: RunSpec, specs: Sequence[RunSpec]) -> bool:
     if name in ("max_zooms", "tools", "padding"):
         # Two forms of the agent are compared for it; an agent and its control have to zoom alike.
         return a.arm == b.arm
+    if name == "variant" or (name == "prompts" and a.variant != b.variant):
+        # Asked in another order and other words: a rerun of the same arm, else a fault.
+        return a.arm == b.arm and same_model(a, b)
     if name == "view_pixels":
         return _larger_view_is_meant(a, b, specs)
     if name == "sampling.top_p":

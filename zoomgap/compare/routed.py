@@ -9,7 +9,6 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zoomgap.compare.latency import circumstances, own_timed, unlike
 from zoomgap.compare.routing import (
@@ -26,7 +25,7 @@ from zoomgap.compare.routing import (
     fit_score,
     measure,
 )
-from zoomgap.compare.stats import Array, accuracy_interval
+from zoomgap.compare.stats import Array, Resamples, accuracy_interval
 from zoomgap.compare.table import RunData
 from zoomgap.errors import UsageError
 from zoomgap.grading import extract
@@ -109,7 +108,7 @@ def route(
     features: Sequence[str] | None = None,
     target: Target = Target(),  # noqa: B008
     cluster_of: Mapping[str, int],
-    weights: NDArray[np.float32],
+    weights: Resamples,
     axis: Axis | None = None,
     rivals: Iterable[RunData] = (),
     confidence: float = 0.95,
@@ -153,7 +152,7 @@ def apply(
     agent: RunData,
     *,
     cluster_of: Mapping[str, int],
-    weights: NDArray[np.float32],
+    weights: Resamples,
     axis: Axis | None = None,
     rivals: Iterable[RunData] = (),
     confidence: float = 0.95,
@@ -337,7 +336,10 @@ def _queries(
 
 
 def _timed_ids(run: RunData, axis: Axis) -> set[tuple[str, int]]:
-    return {(result.sample.id, result.attempt) for result in own_timed(run)} if axis == "ms" else set()
+    if axis != "ms":
+        return set()
+    keys = list(run.places)
+    return {keys[place] for place in np.flatnonzero(own_timed(run)).tolist()}
 
 
 def _cost(result: Result, axis: Axis, clocked: set[tuple[str, int]]) -> float:

@@ -20,6 +20,7 @@ from zoomgap.compare.stats import (
     Array,
     Codes,
     Mask,
+    Resamples,
     accuracy_interval,
     bootstrap_means,
     paired_difference,
@@ -231,7 +232,7 @@ def cross_fit(queries: Queries, method: str, target: Target, folds: int = FOLDS,
 def measure(
     queries: Queries,
     crossed: Crossed,
-    weights: NDArray[np.float32],
+    weights: Resamples,
     confidence: float = 0.95,
     rivals: Sequence[Policy] = (),
 ) -> Measured:
@@ -281,7 +282,7 @@ def _policy(name: str, queries: Queries, right: Array, cost: Array, zoomed: Arra
     )  # fmt: skip
 
 
-def _versus(a: Array, b: Array, queries: Queries, weights: NDArray[np.float32], confidence: float) -> Bounds:
+def _versus(a: Array, b: Array, queries: Queries, weights: Resamples, confidence: float) -> Bounds:
     found = paired_difference(a, b, queries.clusters, weights, confidence)
     assert found.difference is not None
     assert found.low is not None
@@ -289,7 +290,7 @@ def _versus(a: Array, b: Array, queries: Queries, weights: NDArray[np.float32], 
     return Bounds(found.difference, found.low, found.high)
 
 
-def _gain(queries: Queries, router: Array, zoomed: Mask, weights: NDArray[np.float32], confidence: float) -> Bounds:
+def _gain(queries: Queries, router: Array, zoomed: Mask, weights: Resamples, confidence: float) -> Bounds:
     """Accuracy over that of sending the same share of the questions to the agent at random."""
     parts = (router, queries.glance, queries.agent, zoomed.astype(np.float64))
 
@@ -300,9 +301,7 @@ def _gain(queries: Queries, router: Array, zoomed: Mask, weights: NDArray[np.flo
     return Bounds(float(gain(*(np.asarray(part.mean()) for part in parts))), *percentiles(draws, confidence))
 
 
-def _gain_at_cost(
-    queries: Queries, router: Array, cost: Array, weights: NDArray[np.float32], confidence: float
-) -> Bounds | None:
+def _gain_at_cost(queries: Queries, router: Array, cost: Array, weights: Resamples, confidence: float) -> Bounds | None:
     """Accuracy over that of a random mix of the two that costs as much; None where the agent costs no more.
 
     The mix asks only one of the two, so what the router pays for asking both is held against it.

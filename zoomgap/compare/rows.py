@@ -12,6 +12,7 @@ from zoomgap.compare.agent_rows import Contribution, Dual, GapPart
 from zoomgap.compare.latency import Timing
 from zoomgap.compare.routed import Routed
 from zoomgap.compare.sessions import LatencySession, ThroughputSession
+from zoomgap.records import Plan
 
 Role = Literal["base", "agent", "student", "floor", "placebo", "ceiling"]
 PairVerdict = Literal["a better", "b better", "equivalent", "undecided", "refused"]
@@ -24,14 +25,16 @@ class Settings:
     """Fixed before any result is read. margin: equivalence margin; min_cell: fewest answers that a verdict rests on.
 
     allow: settings of runs that may differ although they change answers (`protocol.KINDS`).
+    power: chance with which a difference that is called detectable is found.
     """
 
     confidence: float = 0.95
     margin: float = 0.05
+    power: float = 0.8
     min_cell: int = 350
     max_error_rate: float = 0.02
-    draws: int = 1000
-    curve_draws: int = 300
+    draws: int = 2000
+    curve_draws: int = 200
     seed: int = 0
     allow: tuple[str, ...] = ()
 
@@ -126,7 +129,10 @@ class RunRow:
 class PairRow:
     """Runs a and b over the n answers that both gave without an error; difference is accuracy(a) - accuracy(b).
 
-    p_value: exact cluster sign-flip, adjusted by Holm over the pairs of the comparison; p_raw: before that.
+    p_value: mid-p of the cluster sign-flip test, adjusted by Holm over the pairs of the comparison; p_raw: before that;
+    p_exact: the exact p, unadjusted. detectable: the smallest difference that so many answers show with the power of
+    the settings, None where none would; design_effect: of the difference. noise_floor: the larger of the two arms',
+    None where neither was asked again.
     latency_ratio: a / b, None with the reasons in latency_refused.
     """
 
@@ -142,7 +148,11 @@ class PairRow:
     high: float | None
     p_value: float
     p_raw: float
+    p_exact: float
     test: str
+    detectable: float | None
+    design_effect: float
+    noise_floor: float | None
     latency_ratio: float | None
     latency_low: float | None
     latency_high: float | None
@@ -150,6 +160,27 @@ class PairRow:
     latency_parts: Mapping[str, float | None]
     verdict: PairVerdict
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseFloor:
+    """Reruns of one arm, which differ in `differ` alone. n: answers that the two with the fewest share.
+
+    flips: share of verdicts that differ between two reruns, with its interval; accuracy_low, accuracy_high: of the
+    reruns. floor: a difference of accuracies under it is what asking again brings: the largest between two reruns, or
+    where that is less the half-width of the interval of no difference at so many flips.
+    """
+
+    runs: tuple[str, ...]
+    differ: tuple[str, ...]
+    reruns: int
+    n: int
+    flips: float
+    flips_low: float
+    flips_high: float
+    accuracy_low: float
+    accuracy_high: float
+    floor: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,12 +300,18 @@ class Comparison:
     timing_session, throughput: what the latest sessions that timed the runs say, None where there is none.
     roles: those that were given, by run; the others are read from the arms.
     router: between the student's glance, or else the base's, and the agent; None for the reason in no_router.
+    margin_note: where the margin comes from; notes: what a reader has to know before the figures; both in words.
+    plan: what was stored before the first answer, or None.
     """
 
     settings: Settings
     bench: str
     grader: str
     roles: Mapping[str, Role]
+    plan: Plan | None
+    margin_note: str
+    notes: tuple[str, ...]
+    noise: tuple[NoiseFloor, ...]
     runs: tuple[RunRow, ...]
     pairs: tuple[PairRow, ...]
     gaps: tuple[Gap, ...]

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from zoomgap.compare.decomposition import CAUSES, Clocks, Measured, clocks_of, costs, in_words, measure, parts
-from zoomgap.compare.latency import expanded, latency_ratio, paired, timed, too_many_errors, unlike
-from zoomgap.compare.stats import Array, Codes, bootstrap_weights, design_effect
+from zoomgap.compare.latency import latency_ratio, paired, too_many_errors, unlike
+from zoomgap.compare.stats import Array, Codes, bootstrap_weights, design_effect, percentiles
 from zoomgap.compare.table import RunData
 from zoomgap.records import TimedAnswer
 
@@ -173,7 +173,8 @@ class _Bench:
         self.place = {code: place for place, code in enumerate(codes)}
         # The first row is the sample itself, each cluster once.
         ones = np.ones((1, max(len(codes), 1)), np.float32)
-        self.weights = np.concatenate([ones, bootstrap_weights(ones.shape[1], draws, 0)])
+        self.resamples = bootstrap_weights(ones.shape[1], draws, 0)
+        self.weights = np.concatenate([ones, self.resamples.dense()])
         self.model_of = {run.id: run.model for run in held}
         self.costs = {model: self._costs(model) for model in self.model_of.values()}
 
@@ -216,9 +217,11 @@ class _Bench:
         )
 
     def pair(self, a: RunData, b: RunData) -> TimedPair:
-        ratio = latency_ratio(a, b, self.cluster_of, self.weights[1:], self.confidence)
-        found = paired(a, b)
-        both = [[one for one in side if isinstance(one, TimedAnswer)] for side in zip(*found, strict=True)]
+        ratio = latency_ratio(a, b, self.cluster_of, self.resamples, self.confidence)
+        both = [
+            [run.times.answers[place] for place in places.tolist()] if run.times else []
+            for run, places in zip((a, b), paired(a, b), strict=True)
+        ]
         known = {name: getattr(ratio, name) for name in ("ratio", "low", "high")}
         if ratio.refused:
             nothing = tuple(Part(cause=name, ms=None) for name in CAUSES)
@@ -248,12 +251,12 @@ class _Bench:
     def _part(self, cause: str, change: Array | None) -> Part:
         if change is None:
             return Part(cause=cause, ms=None)
-        bounds = expanded(change[1:], self.weights.shape[1], self.confidence)
+        bounds = percentiles(change[1:], self.confidence, self.weights.shape[1])
         return Part(cause=cause, ms=float(change[0]), low=bounds.low, high=bounds.high)
 
 
 def _answers(run: RunData) -> list[TimedAnswer]:
-    return [answer for answer in timed(run) if isinstance(answer, TimedAnswer)]
+    return [answer for answer in run.times.answers if answer.verdict != "error"] if run.times else []
 
 
 def _mean(answers: Sequence[TimedAnswer], name: str) -> float | None:

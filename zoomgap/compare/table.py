@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -20,17 +21,55 @@ MIN_GUESS_SAMPLES = 30
 MAX_GUESS = 0.95
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SessionTimes:
+Key = tuple[str, int]
+"""Sample and attempt: one answer; of a timing session, sample and round."""
+
+
+class Columns:
+    """Answers read into columns once, in their order: a comparison goes over them many times."""
+
+    def answered(self) -> Sequence[Result | TimedAnswer]:
+        """The answers."""
+        raise NotImplementedError
+
+    @cached_property
+    def places(self) -> dict[Key, int]:
+        """The place of each answer."""
+        return {_key(answer): place for place, answer in enumerate(self.answered())}
+
+    @cached_property
+    def verdicts(self) -> np.ndarray:
+        return np.array([answer.verdict for answer in self.answered()])
+
+    def column(self, name: str) -> Array:
+        """A number of every answer, NaN where it is not known."""
+        if name not in self._columns:
+            self._columns[name] = np.array([getattr(answer, name) for answer in self.answered()], dtype=np.float64)
+        return self._columns[name]
+
+    @cached_property
+    def _columns(self) -> dict[str, Array]:
+        return {}
+
+
+def _key(answer: Result | TimedAnswer) -> Key:
+    return (answer.sample.id, answer.attempt) if isinstance(answer, Result) else (answer.sample, answer.round)
+
+
+@dataclass(frozen=True, eq=False)
+class SessionTimes(Columns):
     """What a timing session holds of one run."""
 
     session: TimingSession
     answers: Sequence[TimedAnswer]
     blocks: Sequence[TimedBlock] = ()
 
+    def answered(self) -> Sequence[TimedAnswer]:
+        return self.answers
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RunData:
+
+@dataclass(frozen=True, eq=False)
+class RunData(Columns):
     """One run as the comparison reads it. label: what people call it in tables and figures.
 
     crops: what an agent was shown, by sample and attempt, in its order; an answer without any may be absent.
@@ -42,10 +81,18 @@ class RunData:
     label: str
     results: Sequence[Result]
     invocations: Sequence[Invocation]
-    crops: Mapping[tuple[str, int], tuple[Frame, ...]] = field(default_factory=dict)
+    crops: Mapping[Key, tuple[Frame, ...]] = field(default_factory=dict)
     times: SessionTimes | None = None
     rates: SessionTimes | None = None
     samples: int | None = None
+
+    def answered(self) -> Sequence[Result]:
+        return self.results
+
+    @cached_property
+    def invoked(self) -> np.ndarray:
+        """The invocation of each answer."""
+        return np.array([result.invocation for result in self.results])
 
     @property
     def id(self) -> str:
@@ -59,7 +106,9 @@ class RunData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """R runs by K answers. right: 1 or 0, NaN where the run has no answer or only an error; error: an endpoint error.
+    """R runs by K answers, each an `attempt` at a `sample` (by number).
+
+    right: 1 or 0, NaN where the run has no answer or only an error; error: an endpoint error.
 
     octave: log2 of the evidence's side in pixels of the direct view, NaN without evidence; tight: whether its boxes
     are tight. guess: the chance of a right answer without seeing, for each run. column: of each sample and attempt.
@@ -67,6 +116,8 @@ class Table:
 
     runs: tuple[RunData, ...]
     samples: tuple[Sample, ...]
+    sample: Codes
+    attempt: Codes
     right: Array
     error: Mask
     cluster: Codes
@@ -74,7 +125,7 @@ class Table:
     octave: Array
     tight: Mask
     guess: Array
-    column: Mapping[tuple[str, int], int]
+    column: Mapping[Key, int]
 
     @property
     def clusters(self) -> int:
@@ -108,27 +159,26 @@ def default_guess(sample: Sample) -> float:
 def make_table(runs: Sequence[RunData], guess: Guess = default_guess) -> Table:
     """Line up the runs. Raises UsageError for no runs, a run twice or without results, unlike benchmarks or graders."""
     _check(runs)
-    keys: dict[tuple[str, int], int] = {}
+    columns: dict[Key, int] = {}
     first: list[Result] = []
     for run in sorted(runs, key=lambda r: r.spec.arm != "direct"):
-        for result in run.results:
-            if keys.setdefault((result.sample.id, result.attempt), len(keys)) == len(first):
-                first.append(result)
-    right = np.full((len(runs), len(keys)), np.nan)
-    error = np.zeros((len(runs), len(keys)), dtype=bool)
+        for key, place in run.places.items():
+            if columns.setdefault(key, len(columns)) == len(first):
+                first.append(run.results[place])
+    right = np.full((len(runs), len(columns)), np.nan)
+    error = np.zeros((len(runs), len(columns)), dtype=bool)
     for row, run in enumerate(runs):
-        for result in run.results:
-            column = keys[result.sample.id, result.attempt]
-            if result.verdict == "error":
-                error[row, column] = True
-            else:
-                right[row, column] = result.verdict == "correct"
+        column = np.fromiter((columns[key] for key in run.places), dtype=np.int64, count=len(run.places))
+        error[row, column] = run.verdicts == "error"
+        right[row, column] = np.where(run.verdicts == "error", np.nan, run.verdicts == "correct")
     samples = tuple(result.sample for result in first)
     _, cluster = np.unique([sample.cluster or sample.id for sample in samples], return_inverse=True)
     sizes = [result.evidence_px for result in first]
     return Table(
         runs=tuple(runs),
         samples=samples,
+        sample=np.unique([sample.id for sample in samples], return_inverse=True)[1].astype(np.int64),
+        attempt=np.array([result.attempt for result in first], dtype=np.int64),
         right=right,
         error=error,
         cluster=cluster.astype(np.int64),
@@ -136,7 +186,7 @@ def make_table(runs: Sequence[RunData], guess: Guess = default_guess) -> Table:
         octave=np.array([np.log2(size) if size else np.nan for size in sizes]),
         tight=np.array([sample.evidence_kind == "tight" for sample in samples]),
         guess=_guesses(runs, samples, right, guess),
-        column=keys,
+        column=columns,
     )
 
 
@@ -156,11 +206,15 @@ def _check(runs: Sequence[RunData]) -> None:
         if not run.results:
             raise UsageError(f"run {run.id} ({run.label}) has no results: run its arm first")
         if run.spec.benchmark_sha256 != runs[0].spec.benchmark_sha256:
-            raise UsageError(
-                f"runs {runs[0].id} and {run.id} answered unlike benchmarks ({_version(runs[0].spec)} and "
-                f"{_version(run.spec)}): compare runs of one version of one benchmark"
+            versions = f"({_version(runs[0].spec)} and {_version(run.spec)})"
+            unlike = (
+                "unlike benchmarks" if run.spec.benchmark != runs[0].spec.benchmark else "two versions of a benchmark"
             )
-        if len({(result.sample.id, result.attempt) for result in run.results}) < len(run.results):
+            raise UsageError(
+                f"runs {runs[0].id} and {run.id} answered {unlike} {versions}: compare runs of one version of one "
+                "benchmark"
+            )
+        if len(run.places) < len(run.results):
             raise UsageError(f"run {run.id} ({run.label}) holds an answer twice: give one result a sample and attempt")
     if len(graders := graders_of(runs)) > 1:
         raise UsageError(f"verdicts of {' and '.join(graders)} cannot be compared: zoomgap regrade the runs first")
@@ -182,7 +236,8 @@ def _guesses(runs: Sequence[RunData], samples: Sequence[Sample], right: Array, g
     Where there is no such run, or it has too few answers of the form, the rules of the set speak.
     """
     known = np.array([guess(sample) for sample in samples])
-    forms = np.unique([f"{s.dimension}\0{s.answer_kind}" for s in samples], return_inverse=True)[1]
+    names = {form: code for code, form in enumerate(sorted({(s.dimension, s.answer_kind) for s in samples}))}
+    forms = np.array([names[s.dimension, s.answer_kind] for s in samples])
     rates = np.tile(known, (len(runs), 1))
     for row, run in enumerate(runs):
         source = _blind(runs, run)

@@ -24,6 +24,8 @@ from zoomgap.compare.table import Table
 UNREADABLE = 0.25
 """A chance-corrected accuracy under this is not reading."""
 SEATED: tuple[Role, ...] = ("base", "agent", "student", "floor")
+RULES = 4
+"""At most so many rules can be false at once, with all of SEATED there."""
 BINS = 3
 PARTS = 6
 """Parts of the sizes that are put together to at most BINS: two or three even sizes can be made of them."""
@@ -135,7 +137,7 @@ def _rules(rows: Mapping[Role, int]) -> int:
     where both speak of the base."""
     if "student" not in rows:
         return 2
-    return 2 + ("base" in rows) + ("floor" in rows)
+    return RULES - ("base" not in rows) - ("floor" not in rows)
 
 
 def _cell(

@@ -13,6 +13,7 @@ from zoomgap.pipeline.reports import (
     latest_session,
     parse_condition,
     parse_role,
+    plan_comparison,
     write_report,
 )
 from zoomgap.pipeline.routes import apply_router, break_even, fit_router
@@ -48,6 +49,7 @@ __all__ = [
     "overlap",
     "parse_condition",
     "parse_role",
+    "plan_comparison",
     "run",
     "run_row",
     "time_runs",

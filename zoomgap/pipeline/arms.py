@@ -93,10 +93,10 @@ class RunOptions:
 
     pixels: budget of the full image: a number, `2x` for so many times the family's own, or `native`. tools, padding:
     of an agent, as in RunSpec. match: run (its first characters suffice) that `direct-matched` spends as much as.
-    max_tokens: of a reply. limit: only the first so many samples. price: instead of the list price. limits: where to
-    stop before the end. router: file that the arm `router` decides by; agent: the model that it zooms with, None for
-    the one that glances; agent_price: of that. logprobs: whether to ask for token log-probabilities; None asks models
-    in process only.
+    max_tokens: of a reply. variant: as in RunSpec. limit: only the first so many samples. price: instead of the list
+    price. limits: where to stop before the end. router: file that the arm `router` decides by; agent: the model that it
+    zooms with, None for the one that glances; agent_price: of that. logprobs: whether to ask for token
+    log-probabilities; None asks models in process only.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -109,6 +109,7 @@ class RunOptions:
     padding: float = 0.0
     match: str | None = None
     attempts: int = 1
+    variant: int = 0
     concurrency: int = 32
     limit: int | None = None
     price: Price | None = None
@@ -159,7 +160,7 @@ async def opened(
 
         model = model_of(choice)
         spec = spec_of(info, arm, choice, model, options)
-        store.add_prompt(canonical_json(dict(prompts.templates())))
+        store.add_prompt(canonical_json(dict(prompts.texts(options.variant))))
         if router is None:
             yield Opened(model, spec, None)
             return
@@ -218,7 +219,7 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         weights=getattr(model, "weights", None),
         dtype=getattr(model, "dtype", None),
         endpoint=choice.endpoint and choice.endpoint.rstrip("/"),
-        prompts=prompts.fingerprint(),
+        prompts=prompts.fingerprint(options.variant),
         sampling=replace(options.sampling, max_tokens=options.max_tokens or family.max_tokens),
         view_pixels=pixels_of(options.pixels, family.view_pixels),
         min_crop_pixels=crops.least,
@@ -228,6 +229,7 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         convention=family.convention,
         suffix=family.suffix,
         attempts=options.attempts,
+        variant=options.variant,
         tools=options.tools if zooms else TOOLS[:1],
         padding=options.padding if zooms else 0.0,
         renders_tools=family.renders_tools,

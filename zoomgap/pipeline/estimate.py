@@ -94,7 +94,10 @@ def estimate(spec: RunSpec, samples: Iterable[Sample], price: Cost | None, budge
 
 def first_prompt(spec: RunSpec, sample: Sample, budgets: Mapping[str, int]) -> int:
     """Tokens of a sample's first request, roughly."""
-    text = prompts.question(sample.question, choices=sample.choices, answer_kind=sample.answer_kind, suffix=spec.suffix)
+    text = prompts.question(
+        sample.question, choices=sample.choices, answer_kind=sample.answer_kind, suffix=spec.suffix,
+        variant=spec.variant,
+    )  # fmt: skip
     pixels = imaging.view_size(sample.size, budgets.get(sample.id, spec.view_pixels), spec.factor).pixels
     pixels *= 1 + len(sample.more_images)
     if spec.arm in NEED_EVIDENCE:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from zoomgap import prompts
@@ -80,7 +80,7 @@ def judge_runs(
     for run in runs:
         regrade(store, run)
     grader = grader_of(model)
-    pending = {run: [a for chunk in store.graded(run, grader) for a in chunk if _is_open(a)] for run in runs}
+    pending = {run: [a for a in _asked(store, run, grader) if _is_open(a)] for run in runs}
     total = sum(map(len, pending.values()))
 
     async def work() -> None:
@@ -145,6 +145,14 @@ async def _judge(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
+def _asked(store: Store, run: str, grader: str) -> Iterator[Graded]:
+    """The answers of a run, each with the question as its run asked it."""
+    variant = store.run(run).variant
+    for chunk in store.graded(run, grader):
+        for answer in chunk:
+            yield replace(answer, sample=prompts.vary(answer.sample, variant))
+
+
 async def verdict_of(answer: Graded, model: VisionModel, grader: str) -> Grade:
     """What a judge says of a reply and the gold: correct or incorrect where both orders agree, else unparsed.
 
@@ -172,7 +180,7 @@ def _request(question: str, first: str, second: str) -> Request:
 
 
 def _summary(store: Store, run: str, grader: str, new: int) -> Judged:
-    answers = [answer for chunk in store.graded(run, grader) for answer in chunk]
+    answers = list(_asked(store, run, grader))
     said = Counter(answer.grade.verdict for answer in answers if answer.grade and _needs_judge(answer))
     right = sum(answer.before is not None and answer.before.verdict == "correct" for answer in answers)
     return Judged(

@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from zoomgap import imaging
+from zoomgap import imaging, prompts
 from zoomgap.benchmarks import micro
 from zoomgap.errors import UsageError, ZoomgapError
-from zoomgap.records import Result, Sample, TimingMode, TimingSession
+from zoomgap.records import Plan, Result, Sample, TimingMode, TimingSession
 from zoomgap.storage import Store
 
 if TYPE_CHECKING:
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
     from zoomgap.compare.table import SessionTimes
 
 
-def run_data(store: Store, run: str, label: str | None = None) -> RunData:
-    """A stored run as the comparison reads it. label: what it is called; default its model and arm."""
+def run_data(store: Store, run: str, label: str | None = None, samples: Mapping[str, Sample] | None = None) -> RunData:
+    """A stored run as the comparison reads it. label: what it is called; default its model and arm.
+
+    samples: of its benchmark by id, where the caller has them.
+    """
     from zoomgap.compare import RunData
 
     spec = store.run(run)
     name = label or f"{spec.model} {spec.arm}"
     # Only the dual view reads crops, and only of this arm.
     crops = store.crops(spec.id) if spec.arm == "agent" else {}
-    samples = store.benchmark(spec.benchmark).n
-    return RunData(spec, name, store.results(spec.id), store.invocations(spec.id), crops=crops, samples=samples)
+    results = store.results(spec.id, samples=samples)
+    size = store.benchmark(spec.benchmark).n
+    return RunData(spec, name, results, store.invocations(spec.id), crops=crops, samples=size)
 
 
 def parse_role(store: Store, text: str) -> tuple[str, str]:
@@ -63,11 +68,61 @@ def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str], al
     although they change answers. Times are those of the latest timing session that holds most of the runs, if any.
     """
     from zoomgap.compare import Settings, compare
+    from zoomgap.compare.plan import plan_before
 
     named = {store.run(run).id: f"{role} {store.run(run).arm}" for run, role in roles.items()}
-    data = [run_data(store, run, named.get(store.run(run).id)) for run in runs]
+    data = _timed(store, _distinct(_run_data(store, runs, named)))
+    plan = plan_before(store.plans(data[0].spec.benchmark), data) if data else None
     settings = Settings(allow=tuple(allow))
-    return compare(_timed(store, _distinct(data)), roles=roles, guess=chance, settings=settings)  # type: ignore[arg-type]
+    return compare(data, roles=roles, guess=chance, settings=settings, plan=plan)  # type: ignore[arg-type]
+
+
+def _run_data(store: Store, runs: Sequence[str], labels: Mapping[str, str]) -> list[RunData]:
+    """Stored runs, whose samples are read once. labels: by id, for those that have one."""
+    specs = [store.run(run) for run in runs]
+    known = {name: {sample.id: sample for sample in store.samples(name)} for name in {spec.benchmark for spec in specs}}
+    return [run_data(store, spec.id, labels.get(spec.id), known[spec.benchmark]) for spec in specs]
+
+
+def plan_comparison(
+    store: Store | None,
+    benchmark: str | None,
+    pilot: tuple[str, str] | None,
+    *,
+    save: bool = False,
+    cells: int | None = None,
+    cluster_size: float | None = None,
+    **given: float,
+) -> dict[str, Any]:
+    """What a comparison needs, as one flat row; with `save` its margin, power and level are stored for the benchmark.
+
+    given: margin, power, level, discordance, icc. cells: default as many as the benchmark has kinds of question, in
+    three sizes; cluster_size: default the benchmark's. has: samples of the benchmark, None without one.
+    """
+    from zoomgap.compare.plan import needed, pilot_of
+    from zoomgap.compare.verdicts import BINS
+
+    has = None
+    if store is not None and benchmark is not None:
+        samples = store.samples(benchmark)
+        has = len(samples)
+        cells = cells or BINS * len({sample.dimension for sample in samples})
+        cluster_size = cluster_size or has / len({sample.cluster or sample.id for sample in samples})
+    tried = None
+    if store is not None and pilot is not None:
+        tried = pilot_of(*_run_data(store, pilot, {}))
+    shape = {"cells": cells, "cluster_size": cluster_size}
+    found = needed(pilot=tried, **{name: value for name, value in shape.items() if value is not None}, **given)  # type: ignore[arg-type]
+    row = {"bench": benchmark, "has": has, **found.to_json(), "saved": None}
+    if save:
+        if store is None or benchmark is None:
+            raise UsageError("a plan is stored for a benchmark: name it with --bench")
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        store.add_plan(
+            Plan(benchmark=benchmark, margin=found.margin, power=found.power, level=found.level, created=created)
+        )
+        row["saved"] = created
+    return row
 
 
 def chance(sample: Sample) -> float:
@@ -189,7 +244,7 @@ def _sample_view(store: Store, pair: Answered) -> SampleView:
     """A question with its pictures, reduced, and what both runs said and saw."""
     from zoomgap.compare import SampleView
 
-    sample = pair.a.sample
+    sample = prompts.vary(pair.a.sample, store.run(pair.a.run).variant)
     return SampleView(
         id=sample.id,
         dimension=sample.dimension,

@@ -132,7 +132,8 @@ def _each(run: RunData, price: Price | None) -> dict[str, float]:
 
     if price is None:
         flight = circumstances(run).get("concurrency") or 1
-        return {r.sample.id: r.wall_ms / 1000 / flight for r in own_timed(run) if r.attempt == 0}
+        timed = zip(run.results, own_timed(run).tolist(), strict=True)
+        return {r.sample.id: r.wall_ms / 1000 / flight for r, known in timed if known and r.attempt == 0}
     return {
         r.sample.id: price(r.prompt_tokens, r.completion_tokens)
         for r in run.results

@@ -99,6 +99,10 @@ def build_datasets(
     spec = store.run(run)
     if spec.arm not in ("agent", "agent-lowres"):
         raise UsageError(f"run {spec.id} is of arm '{spec.arm}': items are made from an agent's zooms, name such a run")
+    if spec.variant:
+        raise UsageError(
+            f"run {spec.id} asked in variant {spec.variant}, which is for measuring noise: distil from variant 0"
+        )
     samples = {sample.id: sample for sample in store.samples(spec.benchmark)}
     traced = [
         Traced(id, trajectory, samples[trajectory.sample])

@@ -10,9 +10,15 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from zoomgap.prompts.variants import phrasing, vary
 from zoomgap.records import AnswerKind, digest
+
+__all__ = [
+    "fingerprint", "judge", "judge_template", "parameters", "phrasing", "question", "render", "templates", "texts",
+    "tool", "vary",
+]  # fmt: skip
 
 
 @cache
@@ -42,14 +48,26 @@ def parameters(name: str) -> Mapping[str, Any]:
     return found
 
 
-def question(text: str, *, choices: Sequence[str] = (), answer_kind: AnswerKind = "text", suffix: bool = True) -> str:
-    """A question as every arm puts it: its choices on one line, then with `suffix` a line on the answer's form."""
+def question(
+    text: str,
+    *,
+    choices: Sequence[str] = (),
+    answer_kind: AnswerKind = "text",
+    suffix: bool = True,
+    variant: int = 0,
+) -> str:
+    """A question as every arm puts it: its choices on one line, then with `suffix` a line on the answer's form.
+
+    variant: whose wording that line has; `choices` are in its order already (`vary`).
+    """
     if choices:
         options = " ".join(f"{chr(ord('A') + place)}) {choice}" for place, choice in enumerate(choices))
         asked = render("question_choices", question=text, options=options)
     else:
         asked = render("question", question=text)
-    return f"{asked}\n{render(f'suffix_{answer_kind}')}" if suffix else asked
+    if not suffix:
+        return asked
+    return f"{asked}\n{phrasing(answer_kind, variant) if variant else render(f'suffix_{answer_kind}')}"
 
 
 @cache
@@ -63,6 +81,12 @@ def judge(question: str, first: str, second: str) -> str:
     return judge_template().format(question=question, first=first, second=second)
 
 
-def fingerprint() -> str:
-    """sha256 (hex) over every template and tool."""
-    return digest(dict(templates()))
+def texts(variant: int = 0) -> Mapping[str, str]:
+    """All that a model may be shown in runs of that variant, by name."""
+    kinds = get_args(AnswerKind) if variant else ()
+    return {**templates(), **{f"phrasing_{kind}": phrasing(kind, variant) for kind in kinds}}
+
+
+def fingerprint(variant: int = 0) -> str:
+    """sha256 (hex) over every text that a run of that variant may show."""
+    return digest(dict(texts(variant)))

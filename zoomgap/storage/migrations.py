@@ -241,6 +241,7 @@ ADDED: dict[tuple[str, str], str] = {
     ("runs", "tile"): "side of a tile, pixels",
     ("runs", "max_side"): "longest side, pixels",
     ("runs", "max_images"): "images that one request may hold, where an agent could come to have more",
+    ("runs", "variant"): "k: the options in the k-th other order, the form asked for in the k-th other words; 0: as is",
     ("samples", "crop"): "the set's own picture of the region",
     ("samples", "more_images"): "pictures that the question is about besides the first, by sha256",
     ("runs", "min_crop_pixels"): "a crop of fewer pixels is enlarged to so many",
@@ -434,4 +435,24 @@ COLUMNS_9 = (
 def m009_routers(db: Database) -> None:
     """How sure a model was of its answers, and the runs in which that decides whether to zoom."""
     for statement in COLUMNS_9:
+        db.conn.execute(statement)
+
+
+CHANGES_10 = (
+    "ALTER TABLE runs ADD COLUMN variant INTEGER NOT NULL DEFAULT 0",
+    """CREATE TABLE plans ( -- What comparisons will be judged by, stored before the runs. Never changed.
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order of storing
+    benchmark TEXT NOT NULL REFERENCES benchmarks(name), -- that is compared on
+    margin REAL NOT NULL CHECK(margin > 0 AND margin < 1), -- of equivalence, as a share
+    power REAL NOT NULL CHECK(power > 0 AND power < 1), -- chance of finding what is called detectable
+    level REAL NOT NULL CHECK(level > 0 AND level < 1), -- of tests; intervals have 1 - level
+    created TEXT NOT NULL -- UTC
+) STRICT""",
+)
+
+
+@MIGRATIONS()
+def m010_plans(db: Database) -> None:
+    """Margins that are fixed before a run, and runs that ask in another order and other words."""
+    for statement in CHANGES_10:
         db.conn.execute(statement)

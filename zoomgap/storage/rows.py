@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -176,8 +177,12 @@ def columns(**values: Any) -> Columns:
 
 def picked(kind: type[T], row: Row, **instead: Any) -> T:
     """A dataclass from the columns that bear its fields' names; `instead` holds those that need a reading."""
-    names = [field.name for field in fields(kind) if field.name not in instead]  # type: ignore[arg-type]
-    return kind(**{name: row[name] for name in names}, **instead)
+    return kind(**{name: row[name] for name in _names(kind) if name not in instead}, **instead)  # type: ignore[arg-type]
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def image_of(row: Row) -> ImageInfo:
@@ -209,11 +214,16 @@ def sample_of(row: Row) -> Sample:
     return picked(
         Sample,
         row,
-        choices=tuple(json.loads(row["choices"])),
-        evidence=tuple(Box(*box) for box in json.loads(row["evidence"])),
+        choices=_items(row["choices"]),
+        evidence=tuple(Box(*box) for box in _items(row["evidence"])),
         meta=json.loads(row["meta"]),
-        more_images=tuple(json.loads(row["more_images"])),
+        more_images=_items(row["more_images"]),
     )
+
+
+def _items(text: str) -> tuple[Any, ...]:
+    # Most lists are empty, and a large set has hundreds of thousands of them.
+    return () if text == "[]" else tuple(json.loads(text))
 
 
 def sample_json(sample: Sample) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from zoomgap.storage.connection import connect
 from zoomgap.storage.distillation import DistillationTables
 from zoomgap.storage.hashes import HashTables
 from zoomgap.storage.objects import ObjectStore
+from zoomgap.storage.plans import PlanTables
 from zoomgap.storage.rows import BenchmarkInfo, Graded, RunInfo, TrajectoryRow
 from zoomgap.storage.session import IGNORE, insert
 from zoomgap.storage.timings import TimingTables
@@ -55,8 +57,10 @@ GRADED = """SELECT t.id, t.benchmark, t.sample, t.attempt, t.text,
     (SELECT max(id) FROM grades WHERE trajectory = t.id AND grader <> ?1 AND grader NOT LIKE 'judge:%') AS before
 FROM trajectories t WHERE t.run = ?2 AND t.id > ?3 ORDER BY t.id LIMIT ?4"""
 
-RESULTS = """SELECT t.*, g.verdict, g.answer, coalesce(g.grader, '') AS grader,
-    p.confidence, p.min_probability, p.margin
+RESULTS = """SELECT t.run, t.sample, t.attempt, g.verdict, t.stop_reason, t.text, t.wall_ms, t.model_ms,
+    t.preprocess_ms, t.tool_ms, t.prompt_tokens, t.completion_tokens, t.image_tokens, t.pixels_sent, t.turns, t.zooms,
+    t.cost, t.invocation, t.id AS trajectory, coalesce(g.grader, '') AS grader, g.answer, p.confidence,
+    p.min_probability, p.margin
 FROM trajectories t JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample
 LEFT JOIN steps p ON p.trajectory = t.id AND p.step = 0
 LEFT JOIN grades g ON g.id = (SELECT max(id) FROM grades WHERE trajectory = t.id AND grader = ?)
@@ -67,7 +71,7 @@ JOIN steps p ON p.trajectory = t.id JOIN images i ON i.sha256 = p.observation
 WHERE t.run = ? AND p.box IS NOT NULL ORDER BY t.id, p.step"""
 
 
-class Store(DistillationTables, HashTables, TimingTables):
+class Store(DistillationTables, HashTables, TimingTables, PlanTables):
     """One database and its objects. Threads may share it; each process opens its own.
 
     Every write is one transaction and may be repeated without effect. Every method raises StoreError, in one line,
@@ -327,27 +331,30 @@ class Store(DistillationTables, HashTables, TimingTables):
                 for row in found
             ]  # fmt: skip
 
-    def results(self, run: str, *, grader: str = GRADER) -> list[Result]:
+    def results(self, run: str, *, grader: str = GRADER, samples: Mapping[str, Sample] | None = None) -> list[Result]:
         """Every answer of a run with the newest verdict of `grader`, in the order of the benchmark, then attempt.
 
-        run: an id or its beginning. Raises UsageError when an answer has no verdict of that grader.
+        run: an id or its beginning. samples: of its benchmark by id, where the caller has them: several runs share
+        them. Raises UsageError when an answer has no verdict of that grader.
         """
         row = self._run_row(run)
         spec = rows.run_of(row)
-        samples = {sample.id: sample for sample in self.samples(spec.benchmark)}
+        if samples is None:
+            samples = {sample.id: sample for sample in self.samples(spec.benchmark)}
         found = self._all(RESULTS, grader, row["id"])
+        names = found[0].keys() if found else []
+        scale_of = cache(lambda size: imaging.scale_of(size, spec.view_pixels, spec.factor))
         results = []
         for answer in found:
-            verdict = "error" if answer["stop_reason"] in FAILED else answer["verdict"]
-            if verdict is None:
+            read = dict(zip(names, answer, strict=True))
+            sample = read["sample"] = samples[read["sample"]]
+            if read["stop_reason"] in FAILED:
+                read["verdict"] = "error"
+            elif read["verdict"] is None:
                 raise UsageError(
                     f"run {row['id']} has answers that {grader} did not grade: zoomgap regrade {row['id']}"
                 )
-            sample = samples[answer["sample"]]
-            scale = imaging.scale_of(sample.size, spec.view_pixels, spec.factor)
-            results.append(
-                rows.picked(Result, answer, sample=sample, verdict=verdict, scale=scale, trajectory=answer["id"])
-            )
+            results.append(Result(**read, scale=scale_of(sample.size)))
         return results
 
     def crops(self, run: str) -> dict[tuple[str, int], tuple[Frame, ...]]:
