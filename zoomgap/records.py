@@ -116,6 +116,13 @@ class Sample:
         return Size(self.width, self.height)
 
     @property
+    def crop_box(self) -> Box | None:
+        """The part of the image that the set's own crop shows: its box, where that is one region. None where nothing
+        says which part it is."""
+        placed = self.crop is not None and self.evidence_kind == "region" and len(self.evidence) == 1
+        return self.evidence[0] if placed else None
+
+    @property
     def evidence_side(self) -> float | None:
         """Side of the smallest evidence box in pixels of the original; None without evidence boxes."""
         return min((box.side for box in self.evidence), default=None)

@@ -6,6 +6,7 @@ from zoomgap.agents.context import Context, Settings
 from zoomgap.agents.grades import Regraded, regrade
 from zoomgap.agents.graph import MAX_BAD_CALLS
 from zoomgap.agents.runner import Limits, Progress, RunSummary, run_arm
+from zoomgap.agents.sight import region_of
 from zoomgap.agents.tools import NAMES as TOOLS
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "images_of",
     "new_invocation",
     "regrade",
+    "region_of",
     "run_arm",
     "tiles",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from zoomgap.agents.graph import Outcome, look_and_answer
 from zoomgap.agents.sight import Crops
 from zoomgap.errors import UsageError
 from zoomgap.geometry import Box, Size
-from zoomgap.records import ARMS, Arm, Image, Message, Rendition, Request, Sample, Text, Trajectory
+from zoomgap.records import ARMS, Arm, Image, Message, Request, Sample, Text, Trajectory
 
 SEVERAL: tuple[Arm, ...] = ("direct", "no-image")
 """Arms that show all pictures of a question about several."""
@@ -56,11 +56,22 @@ def check_arm(arm: str, samples: Iterable[Sample]) -> None:
             f"sample '{several[0]}' ({len(several)} in all) asks about several pictures, and arm '{arm}' shows one: "
             f"use {' or '.join(SEVERAL)}, or a benchmark of one picture a question"
         )
-    bare = [sample.id for sample in samples if not sample.evidence] if arm in NEED_EVIDENCE else []
+    if arm in NEED_EVIDENCE:
+        _check_regions(arm, samples)
+
+
+def _check_regions(arm: str, samples: Sequence[Sample]) -> None:
+    bare = [sample.id for sample in samples if not sample.evidence and not sample.crop]
     if bare:
         raise UsageError(
             f"arm '{arm}' cuts out evidence boxes and sample '{bare[0]}' ({len(bare)} in all) has none: "
             "use another arm or a benchmark with boxes"
+        )
+    lost = [sample.id for sample in samples if sample.crop and not sample.crop_box]
+    if lost and arm == "region-lowres":
+        raise UsageError(
+            f"arm '{arm}' shows what the view has of the region, and no box says where the crop of sample '{lost[0]}' "
+            f"({len(lost)} in all) lies: use region, or import the set with a box of kind region for each crop"
         )
 
 
@@ -128,12 +139,12 @@ async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:
     if arm == "direct-matched":
         return [await context.show_view(sample, context.budgets[sample.id])]
     if arm == "region":
-        return [await context.show(_region(sample, context.settings))]
+        return [await _region(sample, context)]
     view = await context.show_view(sample)
     if arm == "region-lowres":
-        return [await context.show(_region(sample, context.settings, view))]
+        return [await context.show(sight.crop(sample, sight.region_of(sample), context.settings, view))]
     if arm == "oracle":
-        return [view, await context.show(_region(sample, context.settings))]
+        return [view, await _region(sample, context)]
     if arm == "tiles":
         return [view, *[await context.show(sight.crop(sample, box, context.settings)) for box in tiles(sample.size)]]
     return [view]
@@ -146,9 +157,13 @@ def _one_by_one(sample: Sample, context: Context) -> list[Sample]:
     return [sample, *(replace(sample, image=sha256, width=size.width, height=size.height) for sha256, size in sizes)]
 
 
-def _region(sample: Sample, settings: Settings, view: Image | None = None) -> Rendition:
-    """The evidence, from the original or from the pixels of a view."""
-    return sight.crop(sample, imaging.region_box(sample.evidence, sample.size), settings, view)
+async def _region(sample: Sample, context: Context) -> Image:
+    """The set's own crop, else the evidence cut from the original."""
+    if sample.crop is None:
+        return await context.show(sight.crop(sample, sight.region_of(sample), context.settings))
+    load = context.renditions.images.load_image
+    size = imaging.stated_size(await asyncio.to_thread(load, sample.crop))
+    return await context.show(sight.own_crop(sample, sample.crop, size, context.settings))
 
 
 def tiles(size: Size, side: int = TILES) -> list[Box]:

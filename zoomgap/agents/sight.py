@@ -55,6 +55,23 @@ def crop(sample: Sample, box: Box, settings: Settings, view: Image | None = None
     return Rendition(view.sha256, part, size)
 
 
+def region_of(sample: Sample) -> Box:
+    """The part that the region view shows, whole pixels of the original: that of the set's own crop where a box places
+    it, else the evidence with room around it. Raises UsageError for a sample with neither."""
+    if sample.crop_box:
+        return imaging.region_box([sample.crop_box], sample.size, grow=1, min_side=1)
+    return imaging.region_box(sample.evidence, sample.size)
+
+
+def own_crop(sample: Sample, crop: str, size: Size, settings: Settings) -> Rendition:
+    """How the set's own crop of `size` is shown, however much its file is enlarged: as large as the same part of the
+    original would be, or filling the crop budget where no box says which part it is."""
+    whole = Box(0, 0, size.width, size.height)
+    if sample.crop_box:
+        return Rendition(crop, whole, crop_size(region_of(sample), settings))
+    return Rendition(crop, whole, imaging.cut_size(whole, settings.crop_pixels, settings.factor))
+
+
 def crop_size(box: Box, settings: Settings) -> Size:
     return imaging.cut_size(box, settings.crop_pixels, settings.factor, settings.min_crop_pixels)
 

@@ -87,6 +87,11 @@ BAD_ROWS = {
     "a box turned round": ({"evidence": [[30, 10, 20, 20]]}, "a box that is empty or outside the image", "90 x 60"),
     "a box outside": ({"evidence": [[80, 50, 100, 90]]}, "a box that is empty or outside the image", "90 x 60"),
     "a box that is not a number": ({"evidence": [[0, 0, float("nan"), 9]]}, "a box that is empty or outside", ""),
+    "a box in parts of the image": ({"evidence": [[0.1, 0.2, 0.6, 0.7]]}, "a box of one pixel or less", "(xyxy)"),
+    "a crop of another part": (
+        {"crop": "0.jpg", "evidence": [0, 0, 20, 40], "evidence_kind": "region"},
+        "a crop of another shape than its box", "90 x 60, and a box of 20 x 40 (xyxy)",
+    ),
     "an unknown kind of box": ({"evidence_kind": "loose"}, "an evidence_kind that is not known", "loose"),
     "meta that is a list": ({"meta": [1]}, "meta that is no object", "[1]"),
     "a detail of no size": ({"detail_px": -1}, "a detail_px that is no size", "-1"),
