@@ -81,6 +81,8 @@ def import_lines(found: dict[str, Any]) -> None:
     if found["reasons"]:
         rows = [(why["reason"], why["rows"], why["first"], why["detail"]) for why in found["reasons"]]
         table(("refused because", "rows", "first", "what is there"), rows)
+    if found["split"] == "train":
+        print("split: train, which `zoomgap distill build` does not take for a set to measure on (--split)")
     print(f"next: zoomgap run --bench {bench} --arm direct")
 
 

@@ -147,7 +147,8 @@ def test_what_is_kept_of_where_a_set_comes_from(store, tmp_path):
         store, "mine", Source(path=folder, mapping={"image": "img", "question": "q"}), format="parquet", limit=5
     )
     assert done.info.source == {
-        "kind": "import", "format": "parquet", "licence": "cc-by-4.0", "rows": 1, "refused": {},
+        "kind": "import", "format": "parquet", "licence": "cc-by-4.0", "split": "test", "rows": 1,
+        "refused": {},
         "files": [{"name": "test.parquet", "bytes": path.stat().st_size, "sha256": sha256(path.read_bytes())}],
         "options": {"mapping": {"image": "img", "question": "q"}, "limit": 5},
     }  # fmt: skip

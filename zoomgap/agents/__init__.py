@@ -24,8 +24,8 @@ __all__ = [
     "check_arm",
     "images_of",
     "new_invocation",
-    "regrade",
     "region_of",
+    "regrade",
     "run_arm",
     "tiles",
 ]

@@ -1,7 +1,7 @@
 """The rooms joined: what the command line and the demo both do with a store. Nothing here prints."""
 
 from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, make_micro, run, run_row, trace_rows
-from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, write_overlap, write_view
+from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, split_of, write_overlap, write_view
 from zoomgap.pipeline.imports import Imported, import_set
 from zoomgap.pipeline.overlaps import measured_on, overlap
 from zoomgap.pipeline.reports import chance, compare_runs, parse_role, write_report
@@ -28,6 +28,7 @@ __all__ = [
     "parse_role",
     "run",
     "run_row",
+    "split_of",
     "trace_rows",
     "train_student",
     "write_overlap",

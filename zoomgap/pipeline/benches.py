@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoomgap import imaging
+from zoomgap.benchmarks import micro
 from zoomgap.errors import UsageError
 from zoomgap.pipeline.arms import Count
 from zoomgap.records import Sample
-from zoomgap.storage import Store
+from zoomgap.storage import BenchmarkInfo, Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,6 +37,16 @@ def find_sample(store: Store, benchmark: str, id: str) -> Sample:
     near = get_close_matches(id, samples, n=3, cutoff=0.5) or list(samples)[:3]
     known = f"near it are {', '.join(near)}" if near else "it has none"
     raise UsageError(f"sample '{id}' is not in benchmark '{benchmark}': {known}")
+
+
+def split_of(info: BenchmarkInfo) -> str:
+    """What a benchmark is for: train, validation or test, several of them, or "" where neither its files nor who
+    imported it said. The procedural one's splits are those of its first and last seed."""
+    source = info.source
+    if source.get("kind") == "micro":
+        ends = (source["seed"], source["seed"] + source["n"] - 1)
+        return ", ".join(dict.fromkeys(micro.split_of(seed) for seed in ends))
+    return str(source.get("split", ""))
 
 
 def bench_stats(store: Store, benchmark: str) -> dict[str, Any]:

@@ -149,6 +149,12 @@ class Store(DistillationTables, HashTables):
         if earlier is not None and earlier["sha256"] != sha256:
             raise UsageError(f"benchmark {name!r} exists with other content: give it another name")
 
+    def describe_benchmark(self, name: str, **facts: Any) -> None:
+        """Change facts of where a stored set comes from; its samples and its checksum stay."""
+        source = rows.to_json({**self.benchmark(name).source, **facts})
+        with self._write() as connection:
+            connection.execute("UPDATE benchmarks SET source = ? WHERE name = ?", (source, name))
+
     def benchmark(self, name: str) -> BenchmarkInfo:
         known = self.benchmarks()
         if found := next((info for info in known if info.name == name), None):

@@ -6,6 +6,7 @@ A set is a function from one row of its files to drafts, in a module of its own,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from zoomgap.benchmarks.readers import (
@@ -25,6 +26,7 @@ from zoomgap.benchmarks.readers.drafts import ANSWER_STYLES, BOX_FORMATS, Draft,
 from zoomgap.benchmarks.readers.files import find_files, rows
 from zoomgap.benchmarks.readers.settle import settle
 from zoomgap.benchmarks.readers.source import FIELDS, Row, Source
+from zoomgap.benchmarks.readers.splits import SPLITS, Split
 from zoomgap.errors import UsageError
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "BOX_FORMATS",
     "FIELDS",
     "SETS",
+    "SPLITS",
     "Draft",
     "Picture",
     "Refusal",
@@ -39,6 +42,7 @@ __all__ = [
     "Row",
     "Set",
     "Source",
+    "Split",
     "choose",
     "read",
     "settle",
@@ -100,6 +104,6 @@ def read(chosen: Set, source: Source) -> Iterator[tuple[Draft | Refusal, float]]
             continue
         try:
             for draft in chosen.drafts(row):
-                yield draft, share
+                yield replace(draft, split=row.split), share
         except Refused as refused:
             yield Refusal(row.where, refused.reason, refused.detail), share

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoomgap.benchmarks.readers.drafts import AnswerStyle, BoxFormat, Refused
+from zoomgap.benchmarks.readers.splits import split_named
 from zoomgap.errors import UsageError
 from zoomgap.records import EvidenceKind
 
@@ -73,6 +74,12 @@ class Row:
     @property
     def where(self) -> str:
         return f"{self.source.name_of(self.file)} row {self.number}"
+
+    @property
+    def split(self) -> str:
+        """train, validation or test, by the column `split` or the file's name; "" where neither says."""
+        value = self.values.get("split")
+        return (split_named(value) if isinstance(value, str) else "") or split_named(self.source.name_of(self.file))
 
     def find(self, *names: str) -> Any:
         """The value under the first of the names that holds one, or None. The first name is a sample's own field, which
