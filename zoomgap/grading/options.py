@@ -27,7 +27,8 @@ class Options(NamedTuple):
 
     names: letter by the words of the choice, or by those that tell it from the others, the longest first; None for
     choices that are alike. places: names of directions, such as "left", that another choice goes on from, such as
-    "upper left". numbers: letter by number where nothing else tells the choices apart. repeat: finds all choices, or all letters, one after the other.
+    "upper left". numbers: letter by number where nothing else tells the choices apart. repeat: finds all choices, or
+    all letters, one after the other.
     """
 
     letters: str
