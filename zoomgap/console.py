@@ -82,7 +82,7 @@ def import_lines(found: dict[str, Any]) -> None:
         rows = [(why["reason"], why["rows"], why["first"], why["detail"]) for why in found["reasons"]]
         table(("refused because", "rows", "first", "what is there"), rows)
     if found["split"] == "train":
-        print("split: train, which `zoomgap distill build` does not take for a set to measure on (--split)")
+        print("split: train, so `zoomgap distill build` takes it for no set to measure on (else say --split test)")
     print(f"next: zoomgap run --bench {bench} --arm direct")
 
 

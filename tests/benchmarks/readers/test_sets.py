@@ -449,6 +449,23 @@ def test_golds_are_read_as_they_are_said_to_be_written(shelf, tmp_path, style, a
     assert sample.answer == letter
 
 
+def test_options_and_golds_of_other_types(shelf, tmp_path):
+    """Options by their letters, as a text of JSON or Python; golds that are true or false."""
+    (tmp_path / "0.jpg").write_bytes(image(0))
+    options = [
+        '{"A": "real", "B": "fake"}',
+        "{'A': 'real', 'B': 'fake'}",
+        "('real', 'fake')",
+        {"A": "real", "B": "fake"},
+    ]
+    rows = [
+        {"image": "0.jpg", "question": f"{k}?", "choices": each, "answer": k % 2 > 0} for k, each in enumerate(options)
+    ]
+    samples = shelf.samples("mine", write_jsonl(tmp_path / "a.jsonl", rows), "jsonl", style="index")
+    assert {sample.choices for sample in samples} == {("real", "fake")}
+    assert [sample.answer for sample in samples] == ["A", "B", "A", "B"]
+
+
 def coco(folder) -> dict:
     for k in range(2):
         (folder / f"{k}.jpg").write_bytes(image(k))

@@ -46,6 +46,15 @@ def test_a_set_says_itself_what_it_is_for(shelf, folder):
     assert split(shelf, "and one without", folder, files="[to]*.jsonl") == ""
 
 
+def test_a_set_that_is_there_to_measure_is_none_to_train_on(shelf, tmp_path):
+    """The hub calls the only files of a set `train`, as those of MME-RealWorld are."""
+    row = {"index": 0, "image": {"bytes": image(0), "path": None}, "question": "Q?", "answer": "A",
+           "multi-choice options": ["(A) one", "(B) two"], "category": "OCR"}  # fmt: skip
+    path = write_parquet(tmp_path / "train-00000-of-00001.parquet", [row])
+    assert split(shelf, "mme", path, "mme-realworld-lite") == "test"
+    assert split(shelf, "said", path, "mme-realworld-lite", split="train") == "train"
+
+
 def test_parquet_by_its_folder_and_coco_by_its_file(shelf, tmp_path):
     path = write_parquet(tmp_path / "p" / "train" / "0.parquet", [{"image": image(0), "question": "q", "answer": "x"}])
     assert split(shelf, "p", path.parent.parent, "parquet") == "train"

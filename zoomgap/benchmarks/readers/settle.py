@@ -14,6 +14,8 @@ from zoomgap.geometry import Box, Size
 from zoomgap.records import AnswerKind, ImageInfo, Sample, digest
 
 LETTERS = string.ascii_uppercase
+LONGEST_ID = 500
+"""Characters."""
 DIMENSION_NAMES: Mapping[str, str] = {
     "count": "counting", "counting": "counting", "object counting": "counting", "fine grained counting": "counting",
     "counting problem": "counting", "ocr": "ocr", "ocr with complex context": "ocr", "text recognition": "ocr",
@@ -36,6 +38,8 @@ def settle(draft: Draft, benchmark: str, images: Sequence[ImageInfo], crop: Imag
     asked = _asked(draft)
     if not asked.question:
         raise Refused("no question")
+    if not draft.id.isprintable() or len(draft.id) > LONGEST_ID:
+        raise Refused("an id that cannot be shown", short(draft.id))
     dimension = dimension_of(*draft.dimensions)
     kind, answer = _gold(draft, asked.choices, dimension)
     hashes = [image.sha256 for image in images]
@@ -116,6 +120,8 @@ def _letter(value: Any, text: str, choices: tuple[str, ...], draft: Draft) -> st
     by_text = {letter for letter, name in zip(letters, names, strict=True) if name == _bare(text)}
     by_letter = _named(text, letters, names)
     # Digits that are text are a place only where they are said to be one.
+    if draft.style == "index" and isinstance(value, bool):
+        text = str(int(value))  # true or false, of two options
     place = text.isdecimal() and (draft.style == "index" or (isinstance(value, int) and not isinstance(value, bool)))
     by_index = {letters[int(text)]} if place and int(text) < len(letters) else set()
     readings = {
