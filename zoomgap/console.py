@@ -128,7 +128,8 @@ def step_line(step: Step) -> None:
         box = ", ".join(f"{value:.0f}" for value in step.box.as_list())
         size = f"{step.observation.width} x {step.observation.height}"
         turned = f", turned by {step.turn}" if step.turn else ""
-        what = f"look at [{box}] px{turned}: {step.label or ''} -> {size}"
+        which = f" of picture {step.picture}" if step.picture else ""
+        what = f"look at [{box}] px{which}{turned}: {step.label or ''} -> {size}"
     print(f"{step.index}  {what}   ({clock}, {tokens})", flush=True)
 
 

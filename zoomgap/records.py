@@ -234,8 +234,8 @@ class Step:
     call: 0 holds the reply and its first tool call; a reply of several calls goes on in the next steps with 1, 2 ...,
     which share its request and have no usage or clocks. box_written: the four numbers as the model wrote them, in
     `convention` and in frame `frame`. box: what the image sent back shows, pixels of the original; turn: by how much
-    it is turned clockwise, degrees. observation: the image sent back. error: what went wrong, in words for the model
-    or the user.
+    it is turned clockwise, degrees; picture: which of the question's pictures that is of, 0 for the first. observation:
+    the image sent back. error: what went wrong, in words for the model or the user.
     """
 
     index: int
@@ -249,6 +249,7 @@ class Step:
     box_written: tuple[float, ...] | None = None
     box: Box | None = None
     turn: int = 0
+    picture: int = 0
     label: str | None = None
     observation: Image | None = None
     usage: Usage = Usage()

@@ -142,9 +142,7 @@ async def test_no_view_has_the_region_of_a_crop_that_no_box_places(world):
 
 
 async def test_all_pictures_of_a_question_are_shown_in_order_or_none(world):
-    tall = imaging.grey(Size(300, 900))
-    second = world.kept.add_image(imaging.encode(tall, "image/png"), "image/png", Size(300, 900))
-    world.sample = replace(world.sample, more_images=(second.sha256, world.sample.image))
+    world.ask_about_several()
     for arm in SEVERAL:
         view, other = (imaging.view_size(size, 65_536, 32) for size in (world.sample.size, Size(300, 900)))
         shown = pictures((await once(world, arm))[1])

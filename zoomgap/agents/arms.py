@@ -15,16 +15,16 @@ from zoomgap.agents.context import Context, Settings
 from zoomgap.agents.graph import Outcome, look_and_answer
 from zoomgap.agents.sight import Crops
 from zoomgap.errors import UsageError
-from zoomgap.geometry import Box, Size
+from zoomgap.geometry import Box, Frame, Size
 from zoomgap.records import ARMS, Arm, Image, Message, Request, Sample, Text, Trajectory
 
-SEVERAL: tuple[Arm, ...] = ("direct", "no-image")
-"""Arms that show all pictures of a question about several."""
 NEED_EVIDENCE: tuple[Arm, ...] = ("region", "region-lowres", "oracle")
 CROPS: Mapping[Arm, Crops] = {
     "agent": "full", "agent-lowres": "lowres", "agent-random": "random", "agent-blind": "blind",
 }  # fmt: skip
 """What the agents are shown of the parts that they ask for."""
+SEVERAL: tuple[Arm, ...] = ("direct", "direct-schema", "no-image", *CROPS)
+"""Arms that show all pictures of a question about several."""
 TILES = 2
 """Tiles of the arm `tiles` along each side."""
 
@@ -36,11 +36,12 @@ class Images(NamedTuple):
     most: int
 
 
-def images_of(arm: str, max_zooms: int) -> Images:
-    """The images of an arm's longest request; an agent can do with the view and its latest crop."""
+def images_of(arm: str, max_zooms: int, pictures: int = 1) -> Images:
+    """The images of an arm's longest request about so many pictures; an agent can do with their views and its latest
+    crop."""
     if arm in CROPS and arm != "agent-blind":
-        return Images(1 + min(max_zooms, 1), 1 + max_zooms)
-    shown = {"oracle": 2, "tiles": 1 + TILES**2}.get(arm, 1)
+        return Images(pictures + min(max_zooms, 1), pictures + max_zooms)
+    shown = {"oracle": 2, "tiles": 1 + TILES**2}.get(arm, pictures)
     return Images(shown, shown)
 
 
@@ -54,7 +55,7 @@ def check_arm(arm: str, samples: Iterable[Sample]) -> None:
     if several and arm not in SEVERAL:
         raise UsageError(
             f"sample '{several[0]}' ({len(several)} in all) asks about several pictures, and arm '{arm}' shows one: "
-            f"use {' or '.join(SEVERAL)}, or a benchmark of one picture a question"
+            f"use {', '.join(SEVERAL)}, or a benchmark of one picture a question"
         )
     if arm in NEED_EVIDENCE:
         _check_regions(arm, samples)
@@ -92,7 +93,8 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
     else:
         pictures = await _pictures(arm, sample, context)
         if arm == "direct-schema":
-            request = _forbidden(sample, pictures[0], question, context.settings)
+            samples = await asyncio.to_thread(sight.one_by_one, sample, context)
+            request = _forbidden(sight.whole(samples, pictures), pictures, question, context.settings)
         else:
             asked = Message(role="user", content=(*pictures, Text(question)))
             request = _request((asked,), context.settings)
@@ -114,9 +116,9 @@ def _request(messages: tuple[Message, ...], settings: Settings) -> Request:
     return Request(messages=messages, sampling=settings.sampling, logprobs=settings.logprobs)
 
 
-def _forbidden(sample: Sample, view: Image, question: str, settings: Settings) -> Request:
+def _forbidden(frames: Sequence[Frame], views: Sequence[Image], question: str, settings: Settings) -> Request:
     """The agent's first request, calls forbidden."""
-    opening = conversation.opening(sight.whole(sample, view), view, question, settings)
+    opening = conversation.opening(frames, views, question, settings)
     offered = tools.offered(settings.tools) if settings.renders_tools else ()
     return replace(_request(opening, settings), tools=offered, tool_choice="none")
 
@@ -135,7 +137,7 @@ async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:
     """What an arm of one request shows, stored."""
     if arm in SEVERAL:
         show = context.show_grey if arm == "no-image" else context.show_view
-        return [await show(one) for one in await asyncio.to_thread(_one_by_one, sample, context)]
+        return [await show(one) for one in await asyncio.to_thread(sight.one_by_one, sample, context)]
     if arm == "direct-matched":
         return [await context.show_view(sample, context.budgets[sample.id])]
     if arm == "region":
@@ -148,13 +150,6 @@ async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:
     if arm == "tiles":
         return [view, *[await context.show(sight.crop(sample, box, context.settings)) for box in tiles(sample.size)]]
     return [view]
-
-
-def _one_by_one(sample: Sample, context: Context) -> list[Sample]:
-    """The sample as if asked about its first picture, about its second and so on. Blocks."""
-    load = context.renditions.images.load_image
-    sizes = [(sha256, imaging.stated_size(load(sha256))) for sha256 in sample.more_images]
-    return [sample, *(replace(sample, image=sha256, width=size.width, height=size.height) for sha256, size in sizes)]
 
 
 async def _region(sample: Sample, context: Context) -> Image:

@@ -168,8 +168,11 @@ def make_micro(
     return store.benchmark(samples[0].benchmark)
 
 
-def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionModel, options: RunOptions) -> RunSpec:
-    """The identity of a run. Raises UsageError for an unknown arm, and for one that the model or the options forbid."""
+def spec_of(
+    info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionModel, options: RunOptions, pictures: int = 1
+) -> RunSpec:
+    """The identity of a run. pictures: the most that one question of the benchmark is about. Raises UsageError for an
+    unknown arm, and for one that the model or the options forbid."""
     if arm not in ARMS:
         raise UsageError(f"arm '{arm}' is not known: use one of {', '.join(ARMS)}")
     if not math.isfinite(options.sampling.temperature) or options.sampling.temperature < 0:
@@ -210,33 +213,37 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         dialect=family.dialect,
         wire=choice.way(),
         match=options.match,
-        max_images=_max_images(arm, choice.model, family, max_zooms),
+        max_images=_max_images(arm, choice.model, family, max_zooms, pictures),
         **{part.name: getattr(rule, part.name) for part in fields(Rule)},
     )
 
 
-def _max_images(arm: str, model: str, family: Family, max_zooms: int) -> int | None:
-    """Images that one request may hold, None where the arm never has more. Raises UsageError where it needs more."""
-    shown = images_of(arm, max_zooms)
-    if family.max_images is None or shown.most <= family.max_images:
+def _max_images(arm: str, model: str, family: Family, max_zooms: int, pictures: int) -> int | None:
+    """Images that one request may hold, None where the arm never has more. Raises UsageError where it needs more about
+    one picture."""
+    if family.max_images is None or images_of(arm, max_zooms, pictures).most <= family.max_images:
         return None
-    if shown.least > family.max_images:
+    least = images_of(arm, max_zooms).least
+    if least > family.max_images:
         raise UsageError(
-            f"arm '{arm}' shows {shown.least} images at once and model '{model}' takes {family.max_images} a request: "
+            f"arm '{arm}' shows {least} images at once and model '{model}' takes {family.max_images} a request: "
             "use another arm, or give what the model takes with --max-images"
         )
     return family.max_images
 
 
-def _check_pictures(samples: Sequence[Sample], choice: ModelChoice) -> None:
-    most, allowed = (
-        max((1 + len(sample.more_images) for sample in samples), default=1),
-        choice.settled().family.max_images,
-    )
-    if allowed is not None and most > allowed:
+def _pictures(samples: Sequence[Sample]) -> int:
+    """The most that one question is about."""
+    return max((1 + len(sample.more_images) for sample in samples), default=1)
+
+
+def _check_pictures(samples: Sequence[Sample], arm: str, choice: ModelChoice, options: RunOptions) -> None:
+    pictures, allowed = _pictures(samples), choice.settled().family.max_images
+    least = images_of(arm, options.max_zooms, pictures).least
+    if pictures > 1 and allowed is not None and least > allowed:
         raise UsageError(
-            f"a question is about {most} pictures and model '{choice.model}' takes {allowed} a request: "
-            "use another model, or give what it takes with --max-images"
+            f"a question is about {pictures} pictures, for which arm '{arm}' shows {least} images at once, and model "
+            f"'{choice.model}' takes {allowed} a request: use another model, or give what it takes with --max-images"
         )
 
 
@@ -301,13 +308,14 @@ def _budgets(store: Store, spec: RunSpec, samples: Sequence[Sample]) -> dict[str
 def dry_run(store: Store, benchmark: str, arm: str, choice: ModelChoice, options: RunOptions) -> Estimate:
     """What the run would still take; nothing is sent and no endpoint need be up."""
     info = store.benchmark(benchmark)
-    samples = store.samples(benchmark, limit=options.limit)
+    all_samples = store.samples(benchmark)
+    samples = all_samples[: options.limit]
     check_arm(arm, samples)
-    _check_pictures(samples, choice)
+    _check_pictures(samples, arm, choice, options)
     if options.match is not None:
         options = replace(options, match=store.run(options.match).id)
     model = open_model(choice.model, choice.endpoint, store.objects.read)
-    spec = spec_of(info, arm, choice, model, options)
+    spec = spec_of(info, arm, choice, model, options, _pictures(all_samples))
     asyncio.run(model.aclose())
     done = store.done(spec.id)
     pending = [sample for k in range(spec.attempts) for sample in samples if (sample.id, k) not in done]
@@ -326,7 +334,7 @@ def run(
     """Run one arm over a benchmark, going on from what is stored."""
     info = store.benchmark(benchmark)
     samples = store.samples(benchmark)
-    _check_pictures(samples[: options.limit], choice)
+    _check_pictures(samples[: options.limit], arm, choice, options)
     if options.match is not None:
         options = replace(options, match=store.run(options.match).id)
 
@@ -342,7 +350,7 @@ def run(
             timeout_s=choice.timeout_s,
         )
         try:
-            spec = spec_of(info, arm, choice, model, options)
+            spec = spec_of(info, arm, choice, model, options, _pictures(samples))
             store.add_prompt(canonical_json(dict(prompts.templates())))
             return await run_arm(
                 spec,

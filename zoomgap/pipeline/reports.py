@@ -93,7 +93,7 @@ def trace_view(store: Store, trajectory: int) -> TraceView:
     zooms = [
         (step.box, step.label or "", store.objects.read(step.observation.sha256))
         for step in found.steps
-        if step.observation is not None and step.box is not None
+        if step.observation is not None and step.box is not None and not step.picture
     ]
     gold = sample.answer
     if sample.choices and gold:

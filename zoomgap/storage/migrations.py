@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from zoomgap.storage.views import VIEWS_1, VIEWS_2, VIEWS_7
+from zoomgap.storage.views import VIEWS_1, VIEWS_2, VIEWS_7, VIEWS_8
 
 MIGRATIONS = Migrations("zoomgap")
 
@@ -229,6 +229,7 @@ def m001_records(db: Database) -> None:
 ADDED: dict[tuple[str, str], str] = {
     ("steps", "call"): "k: call number k of a reply, in a step without a request of its own; null: the first",
     ("steps", "turn"): "degrees by which what was sent back is turned clockwise; null for none",
+    ("steps", "picture"): "which of the question's pictures the box is in, from 0; null for the first",
     ("runs", "tools"): "offered to an agent",
     ("runs", "padding"): "share of a box's sides added on each side of a crop",
     ("runs", "renders_tools"): "whether the model's chat template shows tools",
@@ -354,4 +355,14 @@ CHANGES_7 = (
 def m007_graders(db: Database) -> None:
     """Verdicts of judges stand beside those of the rules, and readers are told whose a verdict is."""
     for statement in CHANGES_7:
+        db.conn.execute(statement)
+
+
+CHANGES_8 = ("ALTER TABLE steps ADD COLUMN picture INTEGER", "DROP VIEW v_steps", *VIEWS_8)
+
+
+@MIGRATIONS()
+def m008_pictures(db: Database) -> None:
+    """Agents on questions about several pictures."""
+    for statement in CHANGES_8:
         db.conn.execute(statement)
