@@ -61,7 +61,7 @@ ANCHOR = re.compile(
 """What announces an answer, up to where it begins; "so" and the like only before the last words of a reply."""
 
 ASKED = re.compile(r"""["')\s]*+\?""")
-"""After marks: a question announces nothing."""
+"""After marks: what was announced is a question."""
 
 _MAYBE = r"(?:\b(?:maybe|perhaps|possibly|either)\b|可能|也许|要么)"
 OR_BEFORE = re.compile(rf"(?ix)(?:\bor\b|或者?|要么|不是[^.!?;\n]{{1,40}}就)[\s,]*+(?:{_MAYBE}[\s,]*+)?\Z")
@@ -107,16 +107,17 @@ TOTAL = re.compile(
 """Where a sum begins that the reply has drawn itself."""
 
 _BE = r"(?:is|are|was|were|can|could|do|does|did|would|seems?|appears?)"
-_DENIAL = rf"""(?=[nreil不并而排除]) (?: \bnot\b(?!\s+only) | n't\b
+_DENIAL = rf"""(?=[nreilc不并而排除]) (?: \b(?:can)?not\b(?!\s+only) | n't\b
         | \b(?:neither|nor|never|rather\s+than|instead\s+of|except|eliminat\w+|exclud(?:es?|ed|ing)
             |rul(?:es?|ed|ing)\s+out)\b
         | 不是(?![^.!?;\n]{{0,40}}就是)|并非|而非|不选|不应选|不能选|不该选|不可能是|不会是|排除了?|除了 )
     {_GAP}{_FILLERS}{_MARKS}(?:{_GAP}(?:\bbut\b|而是|而?应该?[选是]|是))?"""
 _DENIED_AFTER = rf"""{_MARKS}{_GAP}(?:
         {_BE}\s+(?:(?:both|all|clearly|obviously|definitely|also|thus|therefore|be)\s+)*
-            (?:not|wrong|incorrect|false|ruled\s+out|excluded|eliminated|impossible)\b
-      | (?:is|are|was|were|ca|could|do|does|did|would)n't\b | cannot\b
-      | (?:选?项)?[均都也]?(?:显然)?(?:不对|不正确|错误|错了?|不符合?|不可能|不选|不是|[被应可]?以?排除) )"""
+            (?:not|wrong|incorrect|false|ruled\s+out|excluded|eliminated|impossible)\b(?!\s+be\s+{MARK})
+      | (?:(?:is|are|was|were|ca|could|do|does|did|would)n't|cannot)\b(?!\s+be\s+{MARK})
+      | (?:选?项)?[均都也]?(?:显然)?(?:不对|不正确|错误(?!的是)|错了?(?!误)|不符合?
+            |(?:不选|不是|不可能|[被应可]?以?排除)(?!\s*是?\s*(?:选?项)?{MARK})) )"""
 DENIED = {
     "choice": re.compile(f"(?ix){_DENIAL}|{_DENIED_AFTER}"),
     "integer": re.compile(f"(?ix){_DENIAL}"),
@@ -124,8 +125,8 @@ DENIED = {
 """Marks of which the reply says that they are not the answer. "5 are not visible" denies no number."""
 
 TAKEN_BACK = re.compile(
-    r"(?i)(?:\b(?:not|never|nobody|whether|wrong|incorrect)\b|n't\b|\bif\b(?!\s+(?:(?:i|we)\s+(?:had|have|must)|forced))"
-    r"|不(?!过|难|仅|同|管|论)|没|非(?!常)|如果|假如|是否)(?:(?!\bbut\b)[^.!?,;:\n])*\Z|(?:如果|假如|若)[选是答][^.!?;\n]*\Z"
+    r"(?i)(?:\b(?:(?:can)?not|never|nobody|whether|wrong|incorrect)\b|n't\b|\bif\b(?!\s+(?:(?:i|we)\s+(?:had|have|must)|forced))"
+    r"|不(?!过|难|仅|同|管|论)|没|非(?!常)|错误?的|如果|假如|是否)(?:(?!\bbut\b)[^.!?,;:\n])*\Z|(?:如果|假如|若)[选是答][^.!?;\n]*\Z"
 )
 """What before an anchor makes it none: "I don't think the answer is"."""
 

@@ -110,11 +110,14 @@ class Page:
         for anchor, limit in zip(
             announced, [*(after.start() for after in announced[1:]), len(self.text)], strict=False
         ):
+            end = end_of_sentence(self.text, anchor.end(), len(self.text))
             head = HEAD.match(self.text, anchor.end())
+            if self.text[end : end + 1] == "?" or (head and ASKED.match(self.text, head.end())):
+                continue  # a question announces nothing
             if head:
-                found += [] if ASKED.match(self.text, head.end()) else self._announced(anchor.start(), head)
+                found += self._announced(anchor.start(), head)
                 continue
-            end = end_of_sentence(self.text, anchor.end(), limit)
+            end = min(end, limit)
             found += (inside := self.mentioned(anchor.end(), end))
             content = self.text[anchor.end() : end]
             if not inside and _PERHAPS_A.match(content):
