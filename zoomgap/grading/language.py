@@ -126,7 +126,7 @@ DENIED = {
 
 TAKEN_BACK = re.compile(
     r"(?i)(?:\b(?:(?:can)?not|never|nobody|whether|wrong|incorrect)\b|n't\b|\bif\b(?!\s+(?:(?:i|we)\s+(?:had|have|must)|forced))"
-    r"|不(?!过|难|仅|同|管|论)|没|非(?!常)|错误?的|如果|假如|是否)(?:(?!\bbut\b)[^.!?,;:\n])*\Z|(?:如果|假如|若)[选是答][^.!?;\n]*\Z"
+    r"|不(?!过|难|仅|同|管|论)|没|非(?!常)|如果|假如|是否)(?:(?!\bbut\b)[^.!?,;:\n])*\Z|(?:如果|假如|若)[选是答][^.!?;\n]*\Z|错误?的\s*\Z"
 )
 """What before an anchor makes it none: "I don't think the answer is"."""
 
