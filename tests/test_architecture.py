@@ -13,7 +13,7 @@ ROOT = Path(zoomgap.__file__).parent
 BELOW = {
     "errors", "geometry", "records", "imaging", "decoded", "renditions", "grading", "prompts", "benchmarks", "models",
 }  # fmt: skip
-COMMANDS = {"cli_bench", "cli_compare", "cli_distill", "cli_grade", "cli_models"}
+COMMANDS = {"cli_attention", "cli_bench", "cli_compare", "cli_distill", "cli_grade", "cli_models"}
 ALLOWED = {
     "errors": set(),
     "pages": set(),
@@ -41,6 +41,7 @@ ALLOWED = {
     "cli_distill": BELOW | {"options", "storage", "pipeline", "distill", "console", "console_bench"},
     "cli_grade": {"errors", "pipeline", "console", "options"},
     "cli_compare": {"errors", "pipeline", "console", "options"},
+    "cli_attention": {"errors", "pipeline", "console", "options"},
     "cli": BELOW | COMMANDS | {"options", "storage", "pipeline", "demo", "console"},
     "__main__": {"cli"},
 }

@@ -30,7 +30,9 @@ def test_every_command_has_an_example():
         assert f"Example: {' '.join(words)}" in command.help, words
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/benchmarks.md", "docs/grading.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/results.md", "docs/benchmarks.md", "docs/grading.md", "docs/latency.md"]
+)
 def test_commands_in_the_docs_exist(page):
     known = set(make_docs.commands(typer.main.get_command(app)))
     blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)

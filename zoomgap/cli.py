@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoomgap import __version__
+from zoomgap.cli_attention import attention
 from zoomgap.cli_bench import bench_app
 from zoomgap.cli_compare import compare
 from zoomgap.cli_distill import distill_app
@@ -327,6 +328,7 @@ def traces_show(
 # Comparison
 
 app.command("compare")(compare)
+app.command("attention")(attention)
 
 
 @app.command()

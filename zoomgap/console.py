@@ -164,7 +164,9 @@ def comparison_lines(found: dict[str, Any]) -> None:
     rows = []
     for row in found["runs"]:
         bounds = f"{row['low']:.3f} to {row['high']:.3f}"
-        p50 = None if row["p50_ms"] is None else round(row["p50_ms"])
+        # Times of a session and of many answers in flight do not stand in one column.
+        other = found["timing_session"] and not row["timing"]["session"]
+        p50 = None if row["p50_ms"] is None or other else round(row["p50_ms"])
         acuity = None if row["acuity_px"] is None else round(row["acuity_px"], 1)
         accuracy = f"{row['accuracy']:.3f}"
         kinds = f"{len(row['acuity_dimensions'])} of {len(row['by_dimension'])}"
@@ -172,6 +174,10 @@ def comparison_lines(found: dict[str, Any]) -> None:
     table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px", "kinds"), rows)
     print(f"graded by {found['grader'] or 'nobody'}")
     names = {row["run"]: row["label"] for row in found["runs"]}
+    if found["timing_session"]:
+        latency_lines(found["timing_session"], names)
+    if found["throughput"]:
+        throughput_lines(found["throughput"], names)
     for gap in found["gaps"]:
         value = f"refused: {gap['refused']}" if gap["refused"] else interval(gap["difference"], gap["low"], gap["high"])
         print(f"{gap['name']} of {gap['model']}: {value}")
@@ -181,12 +187,78 @@ def comparison_lines(found: dict[str, Any]) -> None:
     for share in found["recovered"]:
         value = share["reason"] or interval(share["share"], share["low"], share["high"])
         print(f"recovered share of the {share['role']}: {value}")
+    for dual in found["dual"]:
+        print(f"dual view of {names[dual['run']]}: {_dual_line(dual)}")
+    for item in found["contribution"]:
+        for control in item["controls"]:
+            shown = control["refused"] or interval(control["difference"], control["low"], control["high"])
+            print(f"{names[item['run']]} - {names[control['run']]}: {shown}")
+        zooms = ", ".join(f"{count['zooms']}: {count['share']:.0%}" for count in item["histogram"])
+        once = "" if item["within_one"] is None else f"; right after at most one: {item['within_one']:.1%}"
+        print(f"zooms of {names[item['run']]}: {zooms or 'no answer'}{once}")
+        for cell in item["one_zoom"]:
+            print(f"one zoom against {names[item['run']]}, {_place(cell)}: {cell['verdict']} ({cell['reason']})")
+    if found["verdict_note"]:
+        print(found["verdict_note"])
     for cell in found["verdicts"]:
-        if cell["evidence_low"] is None:
-            print(f"{cell['dimension']}, all sizes: {cell['verdict']} ({cell['reason']})")
+        print(f"{_place(cell)}: {cell['verdict']} ({cell['reason']})")
 
 
-def interval(value: float | None, low: float | None, high: float | None) -> str:
+def _place(cell: dict[str, Any]) -> str:
+    """The kind of question and the sizes that a cell is about."""
+    low, high = cell["evidence_low"], cell["evidence_high"]
+    return f"{cell['dimension']}, " + ("all sizes" if low is None else f"{low:.0f} to {high:.0f} px")
+
+
+def _dual_line(dual: dict[str, Any]) -> str:
+    if not dual["n"]:
+        return str(dual["reason"])
+    held = f"crops held the evidence in {dual['overall']['held']:.0%} of {dual['n']} answers"
+    if dual["reason"]:
+        return f"{held}; {dual['reason']}"
+    called = {"no zoom": "no-zoom loss", "missed": "localisation loss", "held": "recognition loss"}
+    losses = [
+        f"{called[loss['name']]} {interval(loss['value'], loss['low'], loss['high'])}"
+        for loss in dual["overall"]["losses"]
+        if loss["value"] is not None
+    ]
+    return "; ".join([held, *losses])
+
+
+def latency_lines(session: dict[str, Any], names: dict[str, str]) -> None:
+    """A timing session in words. session: of LatencySession. names: of the runs, by id."""
+    end = "" if session["ended"] else "; it was cut short"
+    what = f"{session['samples']} samples x {session['rounds']}, in turn (session {session['id']}{end})"
+    print(f"one answer at a time, {what}")
+    parts = [part["cause"] for part in session["runs"][0]["parts"]]
+    rows = []
+    for row in session["runs"]:
+        spans = [interval(row[f"{q}_ms"], row[f"{q}_low"], row[f"{q}_high"], 0) for q in ("p50", "p95")]
+        shown = [None if part["ms"] is None else round(part["ms"], 1) for part in row["parts"]]
+        rows.append((names[row["run"]], row["n"], row["errors"], *spans, *shown))
+    heads = [cause.replace("_", " ") for cause in parts]
+    table(("timed", "n", "errors", "p50 ms", "p95 ms", *heads), rows)
+    for pair in session["pairs"]:
+        more = interval(pair["difference_ms"], pair["difference_low"], pair["difference_high"], 0)
+        told = f"{interval(pair['ratio'], pair['low'], pair['high'])}, difference {more} ms, n {pair['n']}"
+        why = f"refused: {', '.join(pair['refused'])}"
+        print(f"time {names[pair['a']]} / {names[pair['b']]}: {why if pair['refused'] else told}")
+
+
+def throughput_lines(session: dict[str, Any], names: dict[str, str]) -> None:
+    """A throughput session in words. session: of ThroughputSession. names: of the runs, by id."""
+    end = "" if session["ended"] else "; it was cut short"
+    print(f"throughput, {session['in_flight']} answers in flight (session {session['id']}{end})")
+    rows = []
+    for row in session["runs"]:
+        ratio = interval(row["ratio"], row["ratio_low"], row["ratio_high"]) if row["ratio"] is not None else ""
+        told = f"refused: {', '.join(row['refused'])}" if row["refused"] else ratio
+        rate = interval(row["per_second"], row["low"], row["high"])
+        rows.append((names[row["run"]], row["n"], row["errors"], row["blocks"], rate, told))
+    table(("with many in flight", "n", "errors", "blocks", "answers a second", "ratio to the first"), rows)
+
+
+def interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
     """A figure and its bounds; an unknown one is a question mark."""
-    shown = ["?" if number is None else f"{number:.3f}" for number in (value, low, high)]
+    shown = ["?" if number is None else f"{number:.{digits}f}" for number in (value, low, high)]
     return f"{shown[0]} ({shown[1]} to {shown[2]})"

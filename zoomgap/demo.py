@@ -1,7 +1,7 @@
 """The whole loop on the embedded model, at three scales.
 
 Benchmark, the base's arms, items from the agent's own zooms on other images, a student and its floor, the same arms
-again, times of one answer at a time, comparison, report. Every stage resumes: an interrupted demo goes on.
+again, times taken in turn, comparison, report. Every stage resumes: an interrupted demo goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoomgap import pipeline
 from zoomgap.benchmarks.micro import default_name
-from zoomgap.pipeline import BuildOptions, ModelChoice, RunOptions
+from zoomgap.pipeline import BuildOptions, ModelChoice, RunOptions, TimeOptions
 from zoomgap.records import Labels
 from zoomgap.storage import Store
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Update = Callable[[int, int, str], None]
 
-TUNE_SEED, TIMING_SEED, DISTILL_SEED = 8_000_000, 8_500_000, 4_000_000
+TUNE_SEED, DISTILL_SEED = 8_000_000, 4_000_000
 """The demo measures on tuning seeds: the project's test seeds are kept for docs/results.md."""
 
 BASE_ARMS = ("no-image", "direct", "region", "region-lowres", "agent")
@@ -30,8 +30,8 @@ BASE_ARMS = ("no-image", "direct", "region", "region-lowres", "agent")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """test, timing: samples; distill: scenes, each asked about up to QUESTIONS times. labels: the students; minutes: of
-    training each."""
+    """test: samples; timing: how many of them are timed; distill: scenes, each asked about up to QUESTIONS times.
+    labels: the students; minutes: of training each."""
 
     test: int
     distill: int
@@ -108,12 +108,14 @@ def run_demo(store: Store, out: Path, scale: Scale, update: Update) -> DemoResul
     if student := students.get("agent"):
         runs["student region"] = pipeline.run(store, bench, "region", student, options, watch(update, "student region"))
 
-    times = time_arms(store, scale.timing, student, update)
+    timed = {"base direct": runs["direct"].run, "base agent": runs["agent"].run}
+    if "student agent" in runs:
+        timed["student direct"] = runs["student agent"].run
+    time_arms(store, scale.timing, list(timed.values()), update)
     comparison = pipeline.compare_runs(store, [summary.run for summary in runs.values()], roles)
-    timing = pipeline.compare_runs(store, list(times.values()), {})
     report = out / "report.html"
-    pipeline.write_report(store, comparison, report, timing)
-    return DemoResult(comparison, report, [*lines, *timing_lines(timing, times)])
+    pipeline.write_report(store, comparison, report)
+    return DemoResult(comparison, report, [*lines, *timing_lines(comparison, timed)])
 
 
 def _student(
@@ -155,27 +157,27 @@ def _benchmark(
     return name
 
 
-def time_arms(store: Store, n: int, student: ModelChoice | None, update: Update) -> dict[str, str]:
-    """Runs of one answer at a time, arms taking turns every few samples: run ids by name."""
-    bench = _benchmark(store, n, TIMING_SEED, update)
-    arms = {"base direct": ("direct", ModelChoice()), "base agent": ("agent", ModelChoice())}
-    if student is not None:
-        arms["student direct"] = ("direct", student)
-    runs = {}
-    block = max(1, n // 4)
-    for limit in range(block, n + block, block):
-        for name, (arm, choice) in arms.items():
-            options = RunOptions(concurrency=1, limit=min(limit, n))
-            runs[name] = pipeline.run(store, bench, arm, choice, options, watch(update, f"timing {name}")).run
-    return runs
+def time_arms(store: Store, n: int, runs: list[str], update: Update) -> None:
+    """Time runs in turn on n samples, unless a session that ended holds them all."""
+    session = pipeline.latest_session(store, runs, "latency")
+    if session is None or not session.ended or session.samples < n or set(runs) - session.runs.keys():
+        pipeline.time_runs(store, runs, TimeOptions(samples=n), watch(update, "timing, one answer at a time"))
 
 
-def timing_lines(timing: Comparison, runs: dict[str, str]) -> list[str]:
-    """One line an arm: median time of one answer, one at a time."""
-    rows = {row["run"]: row for row in timing.to_json()["runs"]}
-    base = rows[runs["base agent"]]["p50_ms"]
-    return [
-        f"one at a time: {name} {rows[run]['p50_ms']:.0f} ms at the median, "
-        f"{base / rows[run]['p50_ms']:.1f} times as fast as the agent, {rows[run]['turns']:.2f} calls"
-        for name, run in runs.items()
-    ]
+def timing_lines(comparison: Comparison, runs: dict[str, str]) -> list[str]:
+    """One line a run: median time of one answer, one at a time. runs: ids by name."""
+    session = comparison.timing_session
+    assert session is not None
+    rows = {row.run: row for row in session.runs}
+    base = rows[runs["base agent"]].p50_ms
+    lines = []
+    for name, run in runs.items():
+        row = rows[run]
+        if row.p50_ms is None or base is None:
+            lines.append(f"one at a time: {name} has no timing, only errors")
+        else:
+            lines.append(
+                f"one at a time: {name} {row.p50_ms:.0f} ms at the median of {row.n}, "
+                f"{base / row.p50_ms:.1f} times as fast as the agent, {row.turns:.2f} calls"
+            )
+    return lines

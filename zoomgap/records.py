@@ -31,6 +31,7 @@ Arm = Literal[
     "agent-lowres", "agent-random", "agent-blind",
 ]  # fmt: skip
 Labels = Literal["agent", "self", "random-crop", "gold"]
+TimingMode = Literal["latency", "throughput"]
 
 FAILED: tuple[StopReason, ...] = ("endpoint_error", "cancelled")
 """Ends of what never was an answer: it is asked again."""
@@ -213,8 +214,9 @@ class Clocks:
 class Reply:
     """What a VisionModel answers. text: as written, tool-call markup included where the wire leaves it in.
 
-    token_logprobs: natural log-probability of each generated token, or None. image_sizes: each image as the model
-    received it after its own preprocessing, or () where that is not known.
+    token_logprobs: natural log-probability of each generated token, or None. token_ids: what an in-process model wrote,
+    the end of its turn included, else None. image_sizes: each image as the model received it after its own
+    preprocessing, or () where that is not known.
     """
 
     text: str
@@ -224,6 +226,7 @@ class Reply:
     usage: Usage = Usage()
     clocks: Clocks = Clocks()
     token_logprobs: tuple[float, ...] | None = None
+    token_ids: tuple[int, ...] | None = None
     image_sizes: tuple[Size, ...] = ()
 
 
@@ -404,6 +407,73 @@ class Invocation:
     circumstances: Mapping[str, Any]
     seconds: float | None = None
     images: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingSession:
+    """One time that runs of a benchmark were timed against one another; their answers stay as they are.
+
+    mode: latency, one answer at a time, the runs in turn on each sample; or throughput, `in_flight` answers of one run
+    at a time, the runs in turn block by block. samples, rounds: what was to be timed; seed: of their choice. warm_up:
+    answers of each run that were thrown away before. runs: by id, circumstances that are each run's own. circumstances:
+    those of all. ended: None while it works, and where it was cut short.
+    """
+
+    id: str
+    benchmark: str
+    mode: TimingMode
+    started: str
+    seed: int
+    samples: int
+    rounds: int
+    warm_up: int
+    in_flight: int
+    runs: Mapping[str, Mapping[str, Any]]
+    circumstances: Mapping[str, Any]
+    ended: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedAnswer:
+    """One answer of a timing session. round: pass over the samples; in throughput mode the block.
+
+    position: place of the run within its turn, from 0. Clocks and tokens are sums over all calls, None where one of
+    them is not known; tool_ms is 0 where nothing was cut out. view_ms: drawing the first images, before any call; None
+    where several answers were under way. error: why there is no answer; then nothing is a timing.
+    """
+
+    session: str
+    run: str
+    sample: str
+    round: int
+    position: int
+    wall_ms: float
+    verdict: Verdict
+    view_ms: float | None = None
+    model_ms: float | None = None
+    preprocess_ms: float | None = None
+    first_byte_ms: float | None = None
+    tool_ms: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    image_tokens: int | None = None
+    pixels_sent: int = 0
+    turns: int = 0
+    zooms: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedBlock:
+    """A run's turn in throughput mode: how many answers and errors came in so many seconds, waiting for the last."""
+
+    session: str
+    run: str
+    block: int
+    position: int
+    answers: int
+    errors: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
@@ -59,6 +60,7 @@ class Renditions:
         self.decoded = DecodedImages(images.load_image)
         self.fresh = fresh
         self._drawn = self._found = 0
+        self._ms = 0.0
         self._running: dict[Rendition, Future[ImageInfo]] = {}
         self._lock = threading.Lock()
 
@@ -66,8 +68,14 @@ class Renditions:
     def counts(self) -> Counts:
         return Counts(self._drawn, self._found, self.decoded.decoded, self.decoded.again)
 
+    @property
+    def ms(self) -> float:
+        """Milliseconds that callers have spent in `show`, those of all threads together."""
+        return self._ms
+
     def show(self, rendition: Rendition) -> ImageInfo:
         """The stored picture. Blocks. Raises ImageError or StoreError when its source cannot be had."""
+        started = time.perf_counter()
         with self._lock:
             running = self._running.get(rendition)
             if mine := running is None:
@@ -80,7 +88,10 @@ class Renditions:
             finally:
                 with self._lock:
                     del self._running[rendition]
-        return running.result()
+        info = running.result()
+        with self._lock:
+            self._ms += (time.perf_counter() - started) * 1000
+        return info
 
     def add(self, picture: PIL.Image.Image, rendition: Rendition | None = None) -> ImageInfo:
         """Encode and store a picture. rendition: that it is."""

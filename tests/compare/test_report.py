@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import re
 from xml.etree import ElementTree
 
 import PIL.Image
@@ -10,7 +9,7 @@ import pytest
 from tests.markup import HOSTILE, Tags
 from zoomgap.compare import figures
 from zoomgap.compare.comparison import compare
-from zoomgap.compare.report import MAX_TRACE_BYTES, TraceView, finding, render
+from zoomgap.compare.report import MAX_TRACE_BYTES, TraceView, render
 from zoomgap.compare.rows import Settings
 from zoomgap.geometry import Box, Size
 
@@ -36,30 +35,6 @@ def comparison(world):
     agent = w.run("agent", 7, wall=200, turns=3, shared=0.7, arm="agent", **MODEL)
     student = w.run("student", 12, wall=50, shared=0.7, model="s")
     return compare([base, agent, student], {student.id: "student"}, settings=QUICK)
-
-
-def test_the_finding_says_what_zooming_is_for(comparison):
-    sentence = finding(comparison)
-    assert sentence.startswith("Zooming still earns its cost for details of")
-    assert "before distillation" in sentence
-    assert re.search(r"at [34]\.\d times the time", sentence)
-    assert sentence.count(". ") == 0
-
-
-def test_the_finding_of_one_run_and_of_two_unlike_ones(world):
-    w = world(300)
-    one = w.run("mine", 9)
-    assert re.match(r"mine answers [\d.]+% of 300 questions", finding(compare([one], settings=QUICK)))
-    two = compare([one, w.run("other", 40)], settings=QUICK)
-    assert "points ahead of other over 300 shared answers" in finding(two)
-    faulty = compare([one, w.run("flaky", 9, errors=0.5)], settings=QUICK)
-    assert finding(faulty).startswith("No verdict on mine and flaky: over 2% endpoint errors in flaky")
-
-
-def test_the_finding_does_not_claim_what_is_not_shown(world):
-    w = world(400)
-    runs = [w.run("base", 14, **MODEL), w.run("agent", 14, arm="agent", **MODEL)]
-    assert "as far as these answers tell" in finding(compare(runs, settings=QUICK))
 
 
 def test_the_page_needs_nothing_from_outside(comparison):

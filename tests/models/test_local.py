@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText
 
 from zoomgap.errors import ModelError, StoreError, TooLongError, UsageError
 from zoomgap.geometry import Size
+from zoomgap.models import local
 from zoomgap.models.local import LocalModel, load_checkpoint, weights_sha256
 from zoomgap.models.reading import images_of
 from zoomgap.records import Image, Message, Reply, Request, Sampling, Text, ToolCall
@@ -42,9 +43,12 @@ def ask(text: str, *images: str, **fields) -> Request:
 
 @pytest.fixture(scope="module")
 def model(tiny_checkpoint):
-    model = LocalModel(tiny_checkpoint, load_image, batch_size=8)
-    yield model
-    asyncio.run(model.aclose())
+    """In float32, whatever the processor multiplies best: in bfloat16 a batch rounds otherwise than one request."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "cpu_dtype", lambda: torch.float32)
+        model = LocalModel(tiny_checkpoint, load_image, batch_size=8)
+        yield model
+        asyncio.run(model.aclose())
 
 
 def replies(model: LocalModel, requests: list[Request]) -> list[Reply]:
@@ -190,7 +194,7 @@ def test_forbidden_calls_are_not_written(model):
     opens = model.processor.tokenizer.convert_tokens_to_ids("<tool_call>")
 
     def eager(module, inputs, logits):
-        return logits.index_add(-1, torch.tensor([opens]), torch.full((*logits.shape[:-1], 1), 1e4))
+        return logits.index_add(-1, torch.tensor([opens]), torch.full((*logits.shape[:-1], 1), 1e4, dtype=logits.dtype))
 
     hook = model.model.lm_head.register_forward_hook(eager)
     try:

@@ -187,7 +187,7 @@ def test_a_database_of_the_first_schema_is_read_as_before(shelf) -> None:
     for view in VIEWS_1:
         if view.startswith(("CREATE VIEW v_steps ", "CREATE VIEW v_trajectories ", "CREATE VIEW v_runs ")):
             connection.execute(view)
-    for table in ("image_hashes", "renditions"):
+    for table in ("image_hashes", "renditions", "timings", "timing_blocks", "timing_sessions"):
         connection.execute(f"DROP TABLE {table}")
     for table, column in ADDED:
         connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

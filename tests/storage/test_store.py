@@ -13,7 +13,7 @@ import pytest
 
 from zoomgap import imaging
 from zoomgap.errors import ImageError, StoreError, UsageError
-from zoomgap.geometry import Box, Size
+from zoomgap.geometry import Box, Frame, Size
 from zoomgap.grading import GRADER
 from zoomgap.records import JUDGE, Invocation, Rendition, Sampling
 from zoomgap.storage import Store
@@ -344,6 +344,21 @@ def test_an_ungraded_answer_is_no_result(shelf) -> None:
     shelf.store.add_trajectory(shelf.trajectory())
     with pytest.raises(UsageError, match=f"answers that {GRADER} did not grade"):
         shelf.store.results(shelf.spec.id)
+
+
+def test_crops_are_what_was_shown_in_its_order(shelf) -> None:
+    zoom, last = shelf.trajectory().steps
+    other = replace(zoom, index=1, box=Box(0, 0, 4, 8), turn=90)
+    withheld = replace(zoom, index=2, observation=None)
+    shelf.store.add_trajectory(shelf.trajectory("s1", steps=(zoom, other, withheld, replace(last, index=3))))
+    shelf.store.add_trajectory(shelf.trajectory("s0", attempt=1))
+    shelf.store.add_trajectory(shelf.trajectory("s2", steps=(replace(last, index=0),)))
+    size = shelf.crop.size
+    first = Frame(1, size, Box(3, 5, 10, 11))
+    assert shelf.store.crops(shelf.spec.id[:6]) == {
+        ("s1", 0): (first, Frame(2, size, Box(0, 0, 4, 8), 90)),
+        ("s0", 1): (first,),
+    }
 
 
 def test_runs_count_errors_apart(shelf) -> None:

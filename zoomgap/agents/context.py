@@ -93,6 +93,12 @@ class Context:
             self.on_step(step)
         return step
 
+    def forget(self) -> None:
+        """Let images be forgotten, so that the next time is that of an image seen for the first time."""
+        self.renditions.decoded.forget()
+        if forget := getattr(self.model, "forget", None):
+            forget()
+
     def for_attempt(self, attempt: int) -> Context:
         """The same with the attempt's own seed."""
         sampling = replace(self.settings.sampling, seed=self.settings.sampling.seed + attempt)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zoomgap.agents.arms import answer, check_arm
 from zoomgap.agents.circumstances import new_invocation
@@ -16,7 +16,7 @@ from zoomgap.agents.grades import grade_answer, regrade
 from zoomgap.errors import ImageError, ModelError, StoreError, UsageError
 from zoomgap.models.base import VisionModel
 from zoomgap.models.prices import Cost, cost_of
-from zoomgap.records import FAILED, Grade, RunSpec, Sample, StopReason, Trajectory
+from zoomgap.records import FAILED, Arm, Grade, RunSpec, Sample, StopReason, Trajectory
 from zoomgap.renditions import Counts, Renditions
 from zoomgap.storage import Store
 
@@ -160,19 +160,13 @@ class _Invocation:
         for key in self.pending[:warm_up]:
             await self._answer(key, invocation.id)
         self.alone = self.context.renditions.fresh = concurrency == 1
-        self._forget()
+        self.context.forget()
         self.store.start_invocation(invocation)
         self.started = time.perf_counter()
         keys = iter(self.pending)
-        workers = [
-            asyncio.create_task(self._worker(keys, invocation.id)) for _ in range(min(concurrency, len(self.pending)))
-        ]
         try:
-            await asyncio.gather(*workers)
+            await side_by_side(lambda: self._worker(keys, invocation.id), min(concurrency, len(self.pending)))
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
             seconds = time.perf_counter() - self.started
             self.store.finish_invocation(invocation.id, seconds, self.context.renditions.counts._asdict())
         return seconds
@@ -180,7 +174,7 @@ class _Invocation:
     async def _worker(self, keys: Iterator[Key], invocation: str) -> None:
         for key in keys:
             if self.alone:
-                self._forget()
+                self.context.forget()
             try:
                 trajectory = await self._answer(key, invocation)
             except asyncio.CancelledError:
@@ -201,26 +195,13 @@ class _Invocation:
         self.store.add_trajectory(trajectory, _grade(trajectory, key.sample), cost=cost)
         return cost
 
-    def _forget(self) -> None:
-        """Let images be forgotten, so that a time is that of an image seen for the first time."""
-        self.context.renditions.decoded.forget()
-        if forget := getattr(self.model, "forget", None):
-            forget()
-
     async def _answer(self, key: Key, invocation: str) -> Trajectory:
-        """A sample whose image cannot be had or shown gets its error, and the run goes on."""
-        try:
-            return await answer(
-                self.spec.arm, key.sample, self.context, run=self.run, attempt=key.attempt, invocation=invocation
-            )
-        except (ImageError, StoreError) as error:
-            return self._failed(key, invocation, "endpoint_error", str(error))
+        return await answer_or_error(
+            self.spec.arm, key.sample, self.context, run=self.run, attempt=key.attempt, invocation=invocation
+        )
 
     def _failed(self, key: Key, invocation: str, stop_reason: StopReason, error: str) -> Trajectory:
-        return Trajectory(
-            run=self.run, sample=key.sample.id, attempt=key.attempt, invocation=invocation, stop_reason=stop_reason,
-            text="", steps=(), wall_ms=0.0, error=error,
-        )  # fmt: skip
+        return _no_answer(self.run, key.sample, key.attempt, invocation, stop_reason, error)
 
     def _count(self, trajectory: Trajectory) -> None:
         failed = trajectory.stop_reason in FAILED
@@ -242,6 +223,36 @@ class _Invocation:
                 f"run {self.run} stopped after {self.errors_in_a_row} errors in a row, the last one: "
                 f"{trajectory.error}; mend that, then the same command goes on where it stopped"
             )
+
+
+async def answer_or_error(
+    arm: Arm, sample: Sample, context: Context, *, run: str, attempt: int, invocation: str
+) -> Trajectory:
+    """As `answer`; where the sample's image cannot be had or shown, a trajectory with that error."""
+    try:
+        return await answer(arm, sample, context, run=run, attempt=attempt, invocation=invocation)
+    except (ImageError, StoreError) as error:
+        return _no_answer(run, sample, attempt, invocation, "endpoint_error", str(error))
+
+
+async def side_by_side(worker: Callable[[], Coroutine[Any, Any, None]], n: int) -> None:
+    """n workers at once; when one fails or the caller is cancelled, all end before this does."""
+    workers = [asyncio.create_task(worker()) for _ in range(n)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+def _no_answer(
+    run: str, sample: Sample, attempt: int, invocation: str, stop_reason: StopReason, error: str
+) -> Trajectory:
+    return Trajectory(
+        run=run, sample=sample.id, attempt=attempt, invocation=invocation, stop_reason=stop_reason, text="", steps=(),
+        wall_ms=0.0, error=error,
+    )  # fmt: skip
 
 
 def _grade(trajectory: Trajectory, sample: Sample) -> Grade:

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoomgap.compare.acuity import Fit, acuity_ratio, fit_acuity, geometric_mean
+from zoomgap.compare.contribution import contributions
+from zoomgap.compare.dual import dual_views
 from zoomgap.compare.latency import latency_ratio, mean_of, timing
+from zoomgap.compare.matching import refusal, same_protocol
 from zoomgap.compare.rows import (
     AcuityRatio,
     Comparison,
@@ -28,6 +31,7 @@ from zoomgap.compare.rows import (
     Settings,
     Share,
 )
+from zoomgap.compare.sessions import latency_session, throughput_session
 from zoomgap.compare.stats import (
     Array,
     Difference,
@@ -42,7 +46,7 @@ from zoomgap.compare.stats import (
     sign_flip_p,
 )
 from zoomgap.compare.table import Guess, RunData, Table, default_guess, graders_of, make_table
-from zoomgap.compare.verdicts import Bin, cell_verdicts, evidence_bins
+from zoomgap.compare.verdicts import Bin, cell_verdicts, evidence_bins, missing
 from zoomgap.errors import UsageError
 from zoomgap.records import RunSpec
 
@@ -69,8 +73,9 @@ def compare(
     """Compare runs of one benchmark.
 
     roles: run id -> base (the model before distillation, at one glance), agent, or a student and its controls. Unless
-    given, the agent is the first run of that arm and the base is the direct run of the agent's model. guess: used for
-    answer forms of which no `no-image` run tells the guess rate. Raises UsageError for runs that cannot be compared.
+    given, the agent is the run of that arm that may zoom most, the first of several, and the base is the direct run of
+    the agent's model. guess: used for answer forms of which no `no-image` run tells the guess rate. Raises UsageError
+    for runs that cannot be compared.
     """
     settings = settings or Settings()
     table = make_table(runs, guess)
@@ -88,9 +93,19 @@ def compare(
         gaps=tuple(_gaps(table, bins, weights, settings)),
         recovered=_recovered(table, seats, weights, settings),
         acuity_ratios=tuple(_ratios(table, seats, fits, settings)),
-        verdicts=cell_verdicts(table, seats, bins, settings),
+        verdicts=cell_verdicts(table, seats, settings),
+        verdict_note=missing(seats),
+        dual=dual_views(table, bins, weights, settings),
+        contribution=contributions(table, bins, weights, settings),
         protocol_differences=protocol_differences([run.spec for run in runs]),
+        timing_session=latency_session(runs, _cluster_of(table), settings.draws, settings.confidence),
+        throughput=throughput_session(runs, settings.confidence),
     )
+
+
+def _cluster_of(table: Table) -> dict[str, int]:
+    """Cluster code of each sample id."""
+    return {sample.id: int(code) for sample, code in zip(table.samples, table.cluster, strict=True)}
 
 
 def protocol_differences(specs: Sequence[RunSpec]) -> tuple[ProtocolDifference, ...]:
@@ -125,17 +140,13 @@ def _seats(runs: Sequence[RunData], roles: Mapping[str, Role]) -> dict[Role, int
     if "agent" not in seats:
         agents = [row for row, run in enumerate(runs) if run.spec.arm == "agent"]
         if agents:
-            seats["agent"] = agents[0]
+            seats["agent"] = max(agents, key=lambda row: runs[row].spec.max_zooms)
     if "base" not in seats and "agent" in seats:
         agent = runs[seats["agent"]]
-        glances = [row for row, run in enumerate(runs) if _same_protocol(run, agent) and run.spec.arm == "direct"]
+        glances = [row for row, run in enumerate(runs) if same_protocol(run, agent) and run.spec.arm == "direct"]
         if glances and glances[0] not in seats.values():
             seats["base"] = glances[0]
     return seats
-
-
-def _same_protocol(a: RunData, b: RunData) -> bool:
-    return a.model == b.model and a.spec.view_pixels == b.spec.view_pixels
 
 
 def _score(right: Array, clusters: NDArray[np.int64], confidence: float) -> Score:
@@ -263,7 +274,7 @@ def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow,
         sign_flip_p(table.right[a][m], table.right[b][m], table.cluster[m])
         for (a, b), m in zip(rows, masks, strict=True)
     ]
-    cluster_of = {sample.id: int(code) for sample, code in zip(table.samples, table.cluster, strict=True)}
+    cluster_of = _cluster_of(table)
     pairs = []
     for (a, b), mask, p_raw, p_value in zip(rows, masks, raw, holm(raw), strict=True):
         right_a, right_b, clusters = table.right[a][mask], table.right[b][mask], table.cluster[mask]
@@ -294,8 +305,7 @@ def _pairs(table: Table, weights: Weights, settings: Settings) -> tuple[PairRow,
 
 def _faulty(table: Table, rows: Sequence[int], settings: Settings) -> str:
     """Why a verdict on these runs is refused, or ""."""
-    labels = [table.runs[row].label for row in rows if table.error_rate(row) > settings.max_error_rate]
-    return f"over {settings.max_error_rate:.0%} endpoint errors in {', '.join(labels)}" if labels else ""
+    return refusal(table, rows, settings)
 
 
 def _pair_verdict(
@@ -316,11 +326,11 @@ def _pair_verdict(
 def _gaps(table: Table, bins: list[Bin], weights: Weights, settings: Settings) -> Iterator[Gap]:
     """The gaps of each model whose arms are there. Arms of one family are cut to the answers that all of them gave."""
     direct = [run for run in table.runs if run.spec.arm in ("direct", "agent")]
-    leaders = [r for i, r in enumerate(direct) if not any(_same_protocol(r, other) for other in direct[:i])]
+    leaders = [r for i, r in enumerate(direct) if not any(same_protocol(r, other) for other in direct[:i])]
     for leader in leaders:
         arms: dict[str, int] = {}
-        for row, run in enumerate(table.runs):
-            if _same_protocol(run, leader):
+        for row, run in sorted(enumerate(table.runs), key=lambda item: -item[1].spec.max_zooms):
+            if same_protocol(run, leader):
                 arms.setdefault(run.spec.arm, row)
         for family in (("direct", "region", "region-lowres"), ("agent", "agent-lowres")):
             rows = {arm: arms[arm] for arm in family if arm in arms}
@@ -345,14 +355,9 @@ def _gap(
         b=table.runs[b].id,
         **within(shared),
         by_dimension=tuple(GapPart(name=d, **within(table.dimension == d)) for d in table.dimensions),
-        by_evidence=tuple(GapPart(name=span_name(span.low, span.high), **within(span.mask)) for span in bins),
+        by_evidence=tuple(GapPart(name=span.name, **within(span.mask)) for span in bins),
         refused=_faulty(table, (a, b), settings),
     )
-
-
-def span_name(low: float | None, high: float | None) -> str:
-    """A bin of evidence sizes in words."""
-    return "all sizes" if low is None or high is None else f"{low:.0f} to {high:.0f} px"
 
 
 def _recovered(table: Table, seats: Mapping[Role, int], weights: Weights, settings: Settings) -> tuple[Share, ...]:

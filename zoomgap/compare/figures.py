@@ -171,6 +171,43 @@ def by_evidence(comparison: Comparison) -> str:
     return _svg(figure, "evidence", "Accuracy of every run by size of the evidence")
 
 
+PART_COLORS = {
+    "calls": 0, "image_tokens": 5, "generated_tokens": 2, "view": 8, "preprocess": 4, "tool": 1, "rest": 7,
+    "unsplit": 3,
+}  # fmt: skip
+"""Colours of the causes of time, as places in PALETTE."""
+
+
+def time_parts(comparison: Comparison) -> str:
+    """Mean time to an answer of each run in the timing session, stacked by cause; "" without a session.
+
+    Causes below 0, which a fit may leave, stand left of 0. The table beside it is its legend.
+    """
+    session = comparison.timing_session
+    rows = [row for row in session.runs if row.n] if session else []
+    if not rows:
+        return ""
+    figure, axes = _canvas(6.4, 0.75 + 0.42 * len(rows), right=0.8)
+    axes.grid(axis="x", color=GRID, linewidth=0.5)
+    axes.grid(visible=False, axis="y")
+    for place, row in enumerate(rows):
+        up = down = 0.0
+        for part in row.parts:
+            ms = part.ms or 0.0
+            axes.barh(place, ms, left=up if ms >= 0 else down, height=0.62, color=PALETTE[PART_COLORS[part.cause]])
+            up, down = up + max(ms, 0.0), down + min(ms, 0.0)
+        axes.annotate(
+            f"{row.mean_ms:.0f} ms", (up, place), xytext=(5, 0), textcoords="offset points", va="center", color=INK,
+            fontsize=FONT_SIZE,
+        )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [short(comparison.run(row.run)) for row in rows])
+    axes.invert_yaxis()
+    box = axes.get_position()
+    axes.set_position((0.24, box.y0, 0.62, box.height))
+    axes.set_xlabel("mean time to an answer, ms")
+    return _svg(figure, "time-parts", "Mean time to an answer of each run by cause")
+
+
 def _points(row: RunRow, dimension: str) -> tuple[CurvePoint, ...]:
     score = row.by_dimension.get(dimension)
     return score.acuity.points if score and score.acuity else ()

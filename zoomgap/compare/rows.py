@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from zoomgap.compare.acuity import Acuity
+from zoomgap.compare.agent_rows import Contribution, Dual, GapPart
 from zoomgap.compare.latency import Timing
+from zoomgap.compare.sessions import LatencySession, ThroughputSession
 
 Role = Literal["base", "agent", "student", "floor", "placebo", "ceiling"]
 PairVerdict = Literal["a better", "b better", "equivalent", "undecided", "refused"]
@@ -143,17 +145,6 @@ class PairRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GapPart:
-    """A gap within one dimension or one bin of sizes."""
-
-    name: str
-    n: int
-    difference: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
     """accuracy(a) - accuracy(b) of two arms of one model. name: zooming, localisation, resolution or tool."""
 
@@ -199,7 +190,10 @@ class AcuityRatio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """The verdict on one dimension at one size of evidence. bounds: the simultaneous bounds that it rests on."""
+    """The verdict on one dimension, or on "all kinds", at one size of evidence; None, None is all sizes.
+
+    bounds: the simultaneous bounds that it rests on.
+    """
 
     dimension: str
     evidence_low: float | None
@@ -220,7 +214,11 @@ class ProtocolDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown."""
+    """The whole comparison. Equal inputs and settings give an equal comparison. grader: of all verdicts, "" unknown.
+
+    verdict_note: why there are no verdicts, or "". dual, contribution: one for each run of an agent.
+    timing_session, throughput: what the latest sessions that timed the runs say, None where there is none.
+    """
 
     settings: Settings
     bench: str
@@ -231,7 +229,12 @@ class Comparison:
     recovered: tuple[Share, ...]
     acuity_ratios: tuple[AcuityRatio, ...]
     verdicts: tuple[Cell, ...]
+    verdict_note: str
+    dual: tuple[Dual, ...]
+    contribution: tuple[Contribution, ...]
     protocol_differences: tuple[ProtocolDifference, ...]
+    timing_session: LatencySession | None = None
+    throughput: ThroughputSession | None = None
 
     def run(self, run: str) -> RunRow:
         return next(row for row in self.runs if row.run == run)

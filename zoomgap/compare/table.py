@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from zoomgap.compare.stats import Array, Codes, Mask
 from zoomgap.errors import UsageError
-from zoomgap.records import Invocation, Result, RunSpec, Sample
+from zoomgap.geometry import Frame
+from zoomgap.records import Invocation, Result, RunSpec, Sample, TimedAnswer, TimedBlock, TimingSession
 
 Guess = Callable[[Sample], float]
 """Chance of a right answer for one who knows the rules of the set and sees no image."""
@@ -20,13 +21,29 @@ MAX_GUESS = 0.95
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SessionTimes:
+    """What a timing session holds of one run."""
+
+    session: TimingSession
+    answers: Sequence[TimedAnswer]
+    blocks: Sequence[TimedBlock] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RunData:
-    """One run as the comparison reads it. label: what people call it in tables and figures."""
+    """One run as the comparison reads it. label: what people call it in tables and figures.
+
+    crops: what an agent was shown, by sample and attempt, in its order; an answer without any may be absent.
+    times, rates: of a timing session in latency and in throughput mode; without, times are those of the results.
+    """
 
     spec: RunSpec
     label: str
     results: Sequence[Result]
     invocations: Sequence[Invocation]
+    crops: Mapping[tuple[str, int], tuple[Frame, ...]] = field(default_factory=dict)
+    times: SessionTimes | None = None
+    rates: SessionTimes | None = None
 
     @property
     def id(self) -> str:
@@ -43,7 +60,7 @@ class Table:
     """R runs by K answers. right: 1 or 0, NaN where the run has no answer or only an error; error: an endpoint error.
 
     octave: log2 of the evidence's side in pixels of the direct view, NaN without evidence; tight: whether its boxes
-    are tight. guess: the chance of a right answer without seeing, for each run.
+    are tight. guess: the chance of a right answer without seeing, for each run. column: of each sample and attempt.
     """
 
     runs: tuple[RunData, ...]
@@ -55,6 +72,7 @@ class Table:
     octave: Array
     tight: Mask
     guess: Array
+    column: Mapping[tuple[str, int], int]
 
     @property
     def clusters(self) -> int:
@@ -70,6 +88,10 @@ class Table:
     def shared(self, *rows: int) -> Mask:
         """The answers that all these runs gave without an error, shape (K,)."""
         return np.asarray(~np.isnan(self.right[list(rows)]).any(axis=0))
+
+    def guess_row(self, row: int) -> int | None:
+        """The `no-image` run that the guess rates of a run are read from: its model's own, else the first."""
+        return _blind(self.runs, self.runs[row])
 
     def error_rate(self, row: int) -> float:
         attempted = self.error[row].sum() + self.shared(row).sum()
@@ -112,6 +134,7 @@ def make_table(runs: Sequence[RunData], guess: Guess = default_guess) -> Table:
         octave=np.array([np.log2(size) if size else np.nan for size in sizes]),
         tight=np.array([sample.evidence_kind == "tight" for sample in samples]),
         guess=_guesses(runs, samples, right, guess),
+        column=keys,
     )
 
 
@@ -141,18 +164,22 @@ def _check(runs: Sequence[RunData]) -> None:
             raise UsageError(f"run {run_id} is named twice: name each run once")
 
 
+def _blind(runs: Sequence[RunData], run: RunData) -> int | None:
+    """The row of the run's own model at `no-image`, else of the first such run."""
+    rows = [row for row, other in enumerate(runs) if other.spec.arm == "no-image"]
+    return next((row for row in rows if runs[row].model == run.model), rows[0] if rows else None)
+
+
 def _guesses(runs: Sequence[RunData], samples: Sequence[Sample], right: Array, guess: Guess) -> Array:
     """Guess rates (R, K): each model's own no-image accuracy by dimension and answer form, else the first one's.
 
     Where there is no such run, or it has too few answers of the form, the rules of the set speak.
     """
     known = np.array([guess(sample) for sample in samples])
-    blind = {run.model: row for row, run in reversed(list(enumerate(runs))) if run.spec.arm == "no-image"}
-    fallback = next((row for row, run in enumerate(runs) if run.spec.arm == "no-image"), None)
     forms = np.unique([f"{s.dimension}\0{s.answer_kind}" for s in samples], return_inverse=True)[1]
     rates = np.tile(known, (len(runs), 1))
     for row, run in enumerate(runs):
-        source = blind.get(run.model, fallback)
+        source = _blind(runs, run)
         if source is None:
             continue
         for form in np.unique(forms):

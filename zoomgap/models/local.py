@@ -101,7 +101,8 @@ class LocalModel:
     `load_image` is called in the worker thread. model_ms runs from the start of the batch to its end.
     cache_bytes: what images may take that are kept as the vision tower made them; 0 for families that vision_cache does
     not know. A kept image is not decoded, processed or encoded again, and the clocks show that: `forget` before a
-    timing that is to be that of an image seen for the first time.
+    timing that is to be that of an image seen for the first time. image_token: id of what stands for a piece of an
+    image in a prompt, -1 where nothing does.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class LocalModel:
         self.batch_size = batch_size
         self._reader = Reader(self.model, self.processor, load_image, cache_bytes)
         self.cache_bytes = 0 if self._reader.cache is None else cache_bytes
+        self.image_token = self._reader.image_token
         self._queue: list[tuple[Request, asyncio.Future[Reply]]] = []
         self._pump: asyncio.Task[None] | None = None
         self._last_batch = 1
@@ -151,6 +153,25 @@ class LocalModel:
         """Let go of kept images: the next one is read as if for the first time. Call it while no request waits."""
         if self._reader.cache is not None:
             self._reader.cache.clear()
+
+    def answer_ids(self, reply: Reply) -> tuple[list[int], int]:
+        """The tokens of a reply of this model without the end of its turn, and how many of them are its reasoning."""
+        ids = [token for token in reply.token_ids or () if token not in self._ends]
+        mark = self.processor.tokenizer.convert_tokens_to_ids("</think>")
+        return ids, len(ids) - ids[::-1].index(mark) if mark in ids else 0
+
+    @torch.inference_mode()
+    def follow(self, request: Request, ids: Sequence[int]) -> Prompt:
+        """One pass over a request and tokens after it, for those who listen to the model's layers; gives all it read.
+
+        Call it while no request waits. Raises ModelError when the request does not fit the model.
+        """
+        prompt = self._prepare(request).prompt.followed_by(ids)
+        inputs = {name: value.to(self.model.device) for name, value in self._reader.batch([prompt]).items()}
+        positions, _ = self._positions(inputs)
+        pictures = self._pictures([prompt])
+        self.model(**inputs, **pictures, position_ids=positions, use_cache=False, logits_to_keep=1)
+        return prompt
 
     async def _answer_queue(self) -> None:
         """Answer batch after batch until nobody waits."""
@@ -349,6 +370,7 @@ class LocalModel:
                 batch_size=batch_size,
             ),
             token_logprobs=tuple(logprobs) if row.request.logprobs is not None else None,
+            token_ids=tuple(row.ids),
             image_sizes=row.prompt.image_sizes,
         )
 

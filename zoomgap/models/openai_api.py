@@ -137,6 +137,10 @@ class EndpointModel:
     async def aclose(self) -> None:
         await self._client.close()
 
+    def forget(self) -> None:
+        """Encode each image anew, for the time of one sent for the first time. What the server keeps is its own."""
+        self._urls.forget()
+
     async def _try(self, request: Request, urls: dict[str, bytes], tries: Tries, slot: Slot) -> Reply:
         started = time.perf_counter()
         try:

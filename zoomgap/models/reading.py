@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image as PILImage
@@ -42,12 +42,25 @@ class Prompt:
     def tokens(self) -> int:
         return int(self.inputs["input_ids"].shape[1])
 
+    def followed_by(self, ids: Sequence[int]) -> Prompt:
+        """The prompt with tokens of text after it."""
+        from torch.nn.functional import pad
+
+        inputs = dict(self.inputs)
+        for name, value in inputs.items():
+            if value.shape == (1, self.tokens):
+                inputs[name] = pad(value, (0, len(ids)), value=int(name == "attention_mask"))
+        if ids:
+            inputs["input_ids"][0, -len(ids) :] = inputs["input_ids"].new_tensor(ids)
+        return replace(self, inputs=inputs)
+
 
 class Reader:
     """Reads requests for one checkpoint, each alone: one that cannot be read fails alone.
 
     Of the families in vision_cache.FAMILIES images are read one by one and kept, in a `cache` of at most `cache_bytes`.
-    Of others the processor reads prompt and images together, and `cache` is None.
+    Of others the processor reads prompt and images together, and `cache` is None. image_token: id of what stands for a
+    piece of an image in a prompt, -1 where nothing does.
     """
 
     def __init__(self, model: Any, processor: Any, load_image: LoadImage, cache_bytes: int) -> None:
@@ -55,7 +68,7 @@ class Reader:
         self._processor = processor
         self._load_image = load_image
         ids = (getattr(part, "image_token_id", None) for part in (model.config, processor))
-        self._image_token = next((id_ for id_ in ids if id_ is not None), -1)
+        self.image_token = next((id_ for id_ in ids if id_ is not None), -1)
         self._mrope = hasattr(model.base_model, "get_rope_index")
         # Templates of some families show no plain strings (Idefics3), some no calls (Qwen2.5-VL, InternVL).
         self._strings = self._shows([{"role": "user", "content": PROBE}])
@@ -90,7 +103,7 @@ class Reader:
             sizes = [image.size for image in seen]
             group = frozenset()
         known = tuple(size for size in sizes if size is not None)
-        image_tokens = int((inputs["input_ids"] == self._image_token).sum())
+        image_tokens = int((inputs["input_ids"] == self.image_token).sum())
         return Prompt(text, inputs, tuple(seen), known if len(known) == len(images) else (), image_tokens, group)
 
     def batch(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
@@ -136,7 +149,7 @@ class Reader:
         tokens = torch.tensor([[part for token in ids for part in (next(queue).ids if token == mark else (token,))]])
         inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
         if self._mrope:
-            inputs["mm_token_type_ids"] = (tokens == self._image_token).long()
+            inputs["mm_token_type_ids"] = (tokens == self.image_token).long()
         if grids := [image.grid for image in images if image.grid is not None]:
             inputs["image_grid_thw"] = torch.cat(grids)
         return inputs

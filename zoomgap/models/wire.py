@@ -150,6 +150,11 @@ class DataURLs:
         # Others may wait for the same image when this caller is cancelled.
         return await asyncio.shield(building)
 
+    def forget(self) -> None:
+        """Build each anew from now on."""
+        self._known.clear()
+        self._size = 0
+
     async def _build(self, sha256: str) -> bytes:
         url = await asyncio.to_thread(lambda: data_url(self._load_image(sha256)))
         self._known[sha256] = url

@@ -295,7 +295,7 @@ def matched_budgets(store: Store, run: str, factor: int) -> dict[str, int]:
     return budgets
 
 
-def _budgets(store: Store, spec: RunSpec, samples: Sequence[Sample]) -> dict[str, int]:
+def budgets_of(store: Store, spec: RunSpec, samples: Sequence[Sample]) -> dict[str, int]:
     """Budgets of `direct-matched`, none for another arm. Raises UsageError where a sample has no answer to match."""
     if spec.match is None:
         return {}
@@ -320,7 +320,7 @@ def dry_run(store: Store, benchmark: str, arm: str, choice: ModelChoice, options
     done = store.done(spec.id)
     pending = [sample for k in range(spec.attempts) for sample in samples if (sample.id, k) not in done]
     price = options.price or list_price(choice.model, choice.endpoint)
-    return estimate(spec, pending[: options.limits.samples], price, _budgets(store, spec, samples))
+    return estimate(spec, pending[: options.limits.samples], price, budgets_of(store, spec, samples))
 
 
 def run(
@@ -360,7 +360,7 @@ def run(
                 concurrency=options.concurrency,
                 progress=progress,
                 limit=options.limit,
-                budgets=_budgets(store, spec, samples[: options.limit]),
+                budgets=budgets_of(store, spec, samples[: options.limit]),
                 price=options.price or list_price(choice.model, choice.endpoint),
                 limits=options.limits,
             )

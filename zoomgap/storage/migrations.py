@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from zoomgap.storage.views import VIEWS_1, VIEWS_2, VIEWS_7, VIEWS_8
+from zoomgap.storage.views import VIEWS_1, VIEWS_2, VIEWS_7, VIEWS_9
 
 MIGRATIONS = Migrations("zoomgap")
 
@@ -358,11 +358,68 @@ def m007_graders(db: Database) -> None:
         db.conn.execute(statement)
 
 
-CHANGES_8 = ("ALTER TABLE steps ADD COLUMN picture INTEGER", "DROP VIEW v_steps", *VIEWS_8)
+TABLES_8 = (
+    """CREATE TABLE timing_sessions ( -- Each time that runs were timed against one another, apart from their answers.
+    id TEXT PRIMARY KEY, -- unique
+    benchmark TEXT NOT NULL REFERENCES benchmarks(name), -- of all its runs
+    mode TEXT NOT NULL CHECK(mode IN ('latency', 'throughput')), -- one answer at a time, or several in flight
+    started TEXT NOT NULL, -- UTC, after the warm-up
+    ended TEXT, -- UTC; null while it works, and where it was cut short
+    seed INTEGER NOT NULL, -- of the choice of samples
+    samples INTEGER NOT NULL, -- that were to be timed
+    rounds INTEGER NOT NULL, -- passes over them
+    warm_up INTEGER NOT NULL, -- answers of each run before the first timing, thrown away
+    in_flight INTEGER NOT NULL CHECK(in_flight > 0), -- answers under way at once
+    runs TEXT NOT NULL CHECK(json_valid(runs)), -- by id, circumstances that are each run's own
+    circumstances TEXT NOT NULL CHECK(json_valid(circumstances)) -- of all: code revision, packages, processor, load
+) STRICT""",
+    """CREATE TABLE timings ( -- One timed answer. Clocks and tokens are sums over its calls, null where one is unknown.
+    session TEXT NOT NULL REFERENCES timing_sessions(id), -- that it is part of
+    run TEXT NOT NULL REFERENCES runs(id), -- whose arm and model answered
+    sample TEXT NOT NULL, -- id within the session's benchmark
+    round INTEGER NOT NULL, -- pass over the samples, from 0; in throughput mode the block
+    position INTEGER NOT NULL, -- place of the run within its turn, from 0
+    wall_ms REAL NOT NULL, -- from question to answer
+    view_ms REAL, -- drawing the first images; null with several answers in flight
+    model_ms REAL, -- whole calls as the caller waits for them
+    preprocess_ms REAL, -- image preparation inside the model
+    first_byte_ms REAL, -- until each reply began
+    tool_ms REAL, -- cutting crops; 0 where none was cut
+    prompt_tokens INTEGER, -- images included
+    completion_tokens INTEGER, -- generated
+    image_tokens INTEGER, -- part of prompt_tokens
+    pixels_sent INTEGER NOT NULL, -- of all images in all requests
+    turns INTEGER NOT NULL, -- calls of the model
+    zooms INTEGER NOT NULL, -- crops sent back
+    verdict TEXT NOT NULL CHECK(verdict IN ('correct', 'incorrect', 'unparsed', 'error')), -- an error is no timing
+    error TEXT, -- what went wrong
+    PRIMARY KEY (session, run, round, sample)
+) STRICT""",
+    """CREATE TABLE timing_blocks ( -- Turns of runs in throughput mode.
+    session TEXT NOT NULL REFERENCES timing_sessions(id), -- that it is part of
+    run TEXT NOT NULL REFERENCES runs(id), -- whose turn it was
+    block INTEGER NOT NULL, -- from 0
+    position INTEGER NOT NULL, -- place of the run within its turn, from 0
+    answers INTEGER NOT NULL, -- that came
+    errors INTEGER NOT NULL, -- that came instead of answers
+    seconds REAL NOT NULL CHECK(seconds > 0), -- until the last of them
+    PRIMARY KEY (session, run, block)
+) STRICT""",
+)
 
 
 @MIGRATIONS()
-def m008_pictures(db: Database) -> None:
+def m008_timings(db: Database) -> None:
+    """Times of runs that were taken in turn, apart from their answers."""
+    for statement in TABLES_8:
+        db.conn.execute(statement)
+
+
+CHANGES_9 = ("ALTER TABLE steps ADD COLUMN picture INTEGER", "DROP VIEW v_steps", *VIEWS_9)
+
+
+@MIGRATIONS()
+def m009_pictures(db: Database) -> None:
     """Agents on questions about several pictures."""
-    for statement in CHANGES_8:
+    for statement in CHANGES_9:
         db.conn.execute(statement)

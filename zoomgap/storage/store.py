@@ -14,7 +14,7 @@ from sqlite_utils import Database
 
 from zoomgap import imaging
 from zoomgap.errors import StoreError, UsageError
-from zoomgap.geometry import Size
+from zoomgap.geometry import Box, Frame, Size
 from zoomgap.grading import GRADER
 from zoomgap.records import (
     FAILED,
@@ -36,6 +36,7 @@ from zoomgap.storage.hashes import HashTables
 from zoomgap.storage.objects import ObjectStore
 from zoomgap.storage.rows import BenchmarkInfo, Graded, RunInfo, TrajectoryRow
 from zoomgap.storage.session import IGNORE, insert
+from zoomgap.storage.timings import TimingTables
 
 THUMBNAIL_SIDE = 96
 
@@ -59,8 +60,12 @@ JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample
 LEFT JOIN grades g ON g.id = (SELECT max(id) FROM grades WHERE trajectory = t.id AND grader = ?)
 WHERE t.run = ? ORDER BY s.position, t.attempt"""
 
+CROPS = """SELECT t.sample, t.attempt, p.box, coalesce(p.turn, 0) AS turn, i.width, i.height FROM trajectories t
+JOIN steps p ON p.trajectory = t.id JOIN images i ON i.sha256 = p.observation
+WHERE t.run = ? AND p.box IS NOT NULL ORDER BY t.id, p.step"""
 
-class Store(DistillationTables, HashTables):
+
+class Store(DistillationTables, HashTables, TimingTables):
     """One database and its objects. Threads may share it; each process opens its own.
 
     Every write is one transaction and may be repeated without effect. Every method raises StoreError, in one line,
@@ -348,6 +353,18 @@ class Store(DistillationTables, HashTables):
                 rows.picked(Result, answer, sample=sample, verdict=verdict, scale=scale, trajectory=answer["id"])
             )
         return results
+
+    def crops(self, run: str) -> dict[tuple[str, int], tuple[Frame, ...]]:
+        """What an agent was shown of the parts that it asked for, in its order, by sample and attempt.
+
+        run: an id or its beginning. A picture that was withheld is not among them, nor an answer without any.
+        """
+        found: dict[tuple[str, int], tuple[Frame, ...]] = {}
+        for row in self._all(CROPS, self._run_row(run)["id"]):
+            before = found.get((row["sample"], row["attempt"]), ())
+            size, box = Size(row["width"], row["height"]), Box(*json.loads(row["box"]))
+            found[row["sample"], row["attempt"]] = (*before, Frame(len(before) + 1, size, box, row["turn"]))
+        return found
 
     def counts(self) -> dict[str, int]:
         """Number of rows by table, in the order of the schema."""

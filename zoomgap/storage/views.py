@@ -114,7 +114,7 @@ JOIN runs r ON r.id = t.run
 JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample""",
 )
 
-VIEWS_8 = (
+VIEWS_9 = (
     """CREATE VIEW v_steps AS -- Every step with the picture that it brought.
 SELECT p.trajectory, p.step, t.run, r.arm, t.sample, t.attempt, coalesce(p.call, 0) AS call, p.text, p.reasoning,
     p.tool_call, p.frame, p.convention, p.box_written, coalesce(p.picture, 0) AS picture, p.box,
