@@ -106,18 +106,19 @@ class Page:
         """
         found: list[Mark] = []
         unread: list[Mark] = []
-        announced = anchors(self.text)
+        announced, stop = anchors(self.text), -1
         for anchor, limit in zip(
             announced, [*(after.start() for after in announced[1:]), len(self.text)], strict=False
         ):
-            end = end_of_sentence(self.text, anchor.end(), len(self.text))
+            if anchor.end() > stop:  # else in the same sentence as the one before
+                stop = end_of_sentence(self.text, anchor.end(), len(self.text))
             head = HEAD.match(self.text, anchor.end())
-            if self.text[end : end + 1] == "?" or (head and ASKED.match(self.text, head.end())):
+            if self.text[stop : stop + 1] == "?" or (head and ASKED.match(self.text, head.end())):
                 continue  # a question announces nothing
             if head:
                 found += self._announced(anchor.start(), head)
                 continue
-            end = min(end, limit)
+            end = min(stop, limit)
             found += (inside := self.mentioned(anchor.end(), end))
             content = self.text[anchor.end() : end]
             if not inside and _PERHAPS_A.match(content):
