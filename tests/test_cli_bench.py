@@ -64,6 +64,16 @@ def test_show_tells_a_sample_in_words_and_as_a_record(typed, store):
     assert Path(record["path"]).is_file()
 
 
+def test_show_tells_of_a_crop_and_of_more_pictures(typed, store):
+    sample = store.samples("mine")[0]
+    both = replace(sample, benchmark="both", crop=sample.image, more_images=(sample.image,))
+    store.add_benchmark("both", "2" * 64, {"kind": "test"}, [both, replace(both, id="bare", evidence=())])
+    placed, bare = (typed("bench", "show", "both", id)[1] for id in ("s0", "bare"))
+    assert f"crop of its own: {sample.image[:12]} (that box)" in placed
+    assert f"more pictures: {sample.image[:12]}" in placed
+    assert "no box says which part it is" in bare
+
+
 def test_stats_are_tables_or_one_document(typed, store):
     code, out, _ = typed("bench", "stats", "mine")
     assert code == 0

@@ -38,11 +38,27 @@ def test_import_tells_what_it_took_and_what_it_refused(tmp_path):
     assert "hr_bench_4k.tsv row 5" in shown.stdout
     again = CliRunner().invoke(app, ["bench", "import", "hrbench-4k", str(path), "--db", str(db), "--json"])
     found = json.loads(again.stdout)
-    assert list(found) == ["bench", "n", "sha256", "new", "rows", "refused", "reasons", "refusals"]
+    assert list(found) == ["bench", "n", "sha256", "new", "split", "rows", "refused", "reasons", "refusals"]
     assert (found["n"], found["new"], found["rows"], found["refused"]) == (4, False, 5, 1)
     assert found["refusals"][0]["where"] == "hr_bench_4k.tsv row 5"
     with Store.open(db, readonly=True) as store:
         assert [(info.name, info.sha256) for info in store.benchmarks()] == [("hrbench-4k", found["sha256"])]
+
+
+def test_list_says_what_a_set_is_for(tmp_path):
+    path, db = hrbench(tmp_path / "hr_bench_4k.tsv"), tmp_path / "z.db"
+    run = CliRunner().invoke
+
+    def split() -> str:
+        (row,) = json.loads(run(app, ["bench", "list", "--json", "--db", str(db)]).stdout)
+        return row["split"]
+
+    command = ["bench", "import", "hrbench-4k", str(path), "--db", str(db)]
+    assert "split: train" not in run(app, command).stdout
+    assert split() == ""
+    assert "split: train" in run(app, [*command, "--split", "train"]).stdout
+    assert split() == "train"
+    assert "train" in run(app, ["bench", "list", "--db", str(db)]).stdout
 
 
 def test_bad_imports_are_one_line(tmp_path):
@@ -54,6 +70,7 @@ def test_bad_imports_are_one_line(tmp_path):
         (("mine", path, "--format", "parquet", "--fill", "color=red"), "no field 'color'"),
         (("mine", path, "--format", "parquet", "--answers", "words"), "--answers 'words' is not known"),
         (("mine", path, "--format", "parquet", "--box-format", "xyz"), "--box-format 'xyz'"),
+        (("mine", path, "--format", "parquet", "--split", "training"), "--split 'training'"),
         (("hrbench-4k", path, "--strict"), "1 of 5 rows are refused"),
     ):
         result = CliRunner().invoke(app, ["bench", "import", *map(str, words), "--db", str(db)])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from zoomgap.benchmarks.readers import ANSWER_STYLES, BOX_FORMATS, FIELDS, SETS, Source
+from zoomgap.benchmarks.readers import ANSWER_STYLES, BOX_FORMATS, FIELDS, SETS, SPLITS, Source
 from zoomgap.console import import_lines, opened, print_json, progress, table
 from zoomgap.console_bench import overlap_lines, sample_lines, stats_lines
 from zoomgap.errors import UsageError
@@ -66,12 +66,17 @@ def bench_list(db: Db = DEFAULT_DB, as_json: Json = False) -> None:
 
     Example: zoomgap bench list
     """
+    from zoomgap import pipeline
+
     with opened(db, readonly=True) as store:
-        rows = [{"bench": b.name, "n": b.n, "sha256": b.sha256} for b in store.benchmarks()]
+        rows = [
+            {"bench": b.name, "n": b.n, "sha256": b.sha256, "split": pipeline.split_of(b)} for b in store.benchmarks()
+        ]
     if as_json:
         print_json(rows)
     else:
-        table(("bench", "n", "sha256"), [(row["bench"], row["n"], str(row["sha256"])[:12]) for row in rows])
+        shown = [(row["bench"], row["n"], row["split"] or None, str(row["sha256"])[:12]) for row in rows]
+        table(("bench", "n", "split", "sha256"), shown)
 
 
 @bench_app.command("show")
@@ -185,6 +190,9 @@ def bench_import(
     box_format: Annotated[str, typer.Option(help=f"Of boxes in the set: {', '.join(BOX_FORMATS)}.")] = "xyxy",
     boxes_kind: Annotated[str, typer.Option(help="How closely boxes fit: tight or region.")] = "tight",
     encoding: Annotated[str, typer.Option(help="Of text files.")] = "utf-8-sig",
+    split: Annotated[
+        str | None, typer.Option(help=f"What it is for: {', '.join(SPLITS)}; default what its files say.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse the set for one row that is refused.")] = False,
     db: Db = DEFAULT_DB,
@@ -205,11 +213,12 @@ def bench_import(
         box_format=_one_of("--box-format", box_format, BOX_FORMATS),
         boxes_kind=_one_of("--boxes-kind", boxes_kind, get_args(EvidenceKind)),
     )
+    known = None if split is None else _one_of("--split", split, SPLITS)
     from zoomgap import pipeline
 
     with opened(db) as store, progress(f"importing {name}") as update:
         done = pipeline.import_set(
-            store, name, source, format=format, boxes=boxes, limit=limit, strict=strict, count=update
+            store, name, source, format=format, boxes=boxes, split=known, limit=limit, strict=strict, count=update
         )
     if as_json:
         print_json(done.to_json())

@@ -85,6 +85,8 @@ def import_lines(found: dict[str, Any]) -> None:
     if found["reasons"]:
         rows = [(why["reason"], why["rows"], why["first"], why["detail"]) for why in found["reasons"]]
         table(("refused because", "rows", "first", "what is there"), rows)
+    if found["split"] == "train":
+        print("split: train, so `zoomgap distill build` takes it for no set to measure on (else say --split test)")
     print(f"next: zoomgap run --bench {bench} --arm direct")
 
 
@@ -130,7 +132,8 @@ def step_line(step: Step) -> None:
         box = ", ".join(f"{value:.0f}" for value in step.box.as_list())
         size = f"{step.observation.width} x {step.observation.height}"
         turned = f", turned by {step.turn}" if step.turn else ""
-        what = f"look at [{box}] px{turned}: {step.label or ''} -> {size}"
+        which = f" of picture {step.picture}" if step.picture else ""
+        what = f"look at [{box}] px{which}{turned}: {step.label or ''} -> {size}"
     print(f"{step.index}  {what}   ({clock}, {tokens})", flush=True)
 
 

@@ -36,6 +36,11 @@ def sample_lines(sample: Sample, path: str) -> None:
         print(f"evidence ({sample.evidence_kind}): [{corners}] px, {box.side:.1f} px a side, {sides}")
     if not sample.evidence:
         print("evidence: none")
+    if sample.crop is not None:
+        placed = "that box" if sample.crop_box else "no box says which part it is"
+        print(f"crop of its own: {sample.crop[:12]} ({placed})")
+    if sample.more_images:
+        print(f"more pictures: {', '.join(sha256[:12] for sha256 in sample.more_images)}")
     if sample.detail_px is not None:
         print(f"smallest mark that decides: {sample.detail_px:.1f} px")
     print(f"cluster: {sample.cluster}")

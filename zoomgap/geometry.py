@@ -107,13 +107,15 @@ class Frame:
     """One image as the model sees it, and the part of the original that it shows.
 
     index: 0 is the whole image, k the k-th image after it. size: as sent. box: pixels of the original. turn: by how
-    much the picture is turned clockwise, 0, 90, 180 or 270 degrees.
+    much the picture is turned clockwise, 0, 90, 180 or 270 degrees. picture: which of the originals that the question
+    is about, 0 for the first; the first frames are all of these, whole.
     """
 
     index: int
     size: Size
     box: Box
     turn: int = 0
+    picture: int = 0
 
     def to_original(self, box: Box) -> Box:
         """A box in pixels of this frame as pixels of the original."""

@@ -117,6 +117,13 @@ class Sample:
         return Size(self.width, self.height)
 
     @property
+    def crop_box(self) -> Box | None:
+        """The part of the image that the set's own crop shows: its box, where that is one region. None where nothing
+        says which part it is."""
+        placed = self.crop is not None and self.evidence_kind == "region" and len(self.evidence) == 1
+        return self.evidence[0] if placed else None
+
+    @property
     def evidence_side(self) -> float | None:
         """Side of the smallest evidence box in pixels of the original; None without evidence boxes."""
         return min((box.side for box in self.evidence), default=None)
@@ -239,10 +246,11 @@ class Step:
     call: 0 holds the reply and its first tool call; a reply of several calls goes on in the next steps with 1, 2 ...,
     which share its request and have no usage or clocks. box_written: the four numbers as the model wrote them, in
     `convention` and in frame `frame`. box: what the image sent back shows, pixels of the original; turn: by how much
-    it is turned clockwise, degrees. observation: the image sent back. error: what went wrong, in words for the model
-    or the user. confidence: geometric mean of the tokens' probabilities; min_probability: the smallest of them; margin:
-    log of how many times likelier the deciding token was than its rival (agents.confidence), of direct answers. model:
-    that was asked, where it is another than the run's.
+    it is turned clockwise, degrees; picture: which of the question's pictures that is of, 0 for the first. observation:
+    the image sent back. error: what went wrong, in words for the model or the user. confidence: geometric mean of the
+    tokens' probabilities; min_probability: the smallest of them; margin: log of how many times likelier the deciding
+    token was than its rival (agents.confidence), of direct answers. model: that was asked, where it is another than the
+    run's.
     """
 
     index: int
@@ -256,6 +264,7 @@ class Step:
     box_written: tuple[float, ...] | None = None
     box: Box | None = None
     turn: int = 0
+    picture: int = 0
     label: str | None = None
     observation: Image | None = None
     usage: Usage = Usage()

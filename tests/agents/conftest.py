@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,12 @@ class World:
     def context(self, model: VisionModel, **settings: Any) -> Context:
         given = {"suffix": False, **settings}
         return Context(model, Renditions(self.kept), Settings(**given))
+
+    def ask_about_several(self) -> None:
+        """Make the sample one about three pictures: its own, a grey one of 300 x 900, and its own again."""
+        size = Size(300, 900)
+        second = self.kept.add_image(imaging.encode(imaging.grey(size), "image/png"), "image/png", size)
+        self.sample = replace(self.sample, more_images=(second.sha256, self.sample.image))
 
     def pixels(self, sha256: str) -> np.ndarray:
         return np.asarray(imaging.open_image(self.images[sha256]), float)

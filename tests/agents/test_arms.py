@@ -108,10 +108,48 @@ async def test_regions_need_evidence(world):
         check_arm("psychic", [])
 
 
+def with_crop(world, times: int, **change):
+    """The sample with a crop of its own: the evidence's box from the original, its file enlarged so many times."""
+    box = world.sample.evidence[0]
+    part = imaging.open_image(world.images[world.sample.image]).crop((400, 300, 440, 340))
+    part = part.resize((40 * times, 40 * times), 0)
+    data = imaging.encode(part, "image/png")
+    info = world.kept.add_image(data, "image/png", Size(*part.size))
+    return replace(world.sample, crop=info.sha256, evidence=(box,), evidence_kind="region", **change)
+
+
+async def test_a_crop_of_the_sets_own_is_the_region_however_much_it_is_enlarged(world):
+    """Its file may be enlarged or not: what is shown is the same part at the same size as of the original."""
+    found = {}
+    for times in (1, 2):
+        world.sample = with_crop(world, times)
+        for arm in ("region", "region-lowres", "oracle"):
+            shown = pictures((await once(world, arm, min_crop_pixels=1024, crop_pixels=65_536))[1])[-1]
+            found[arm, times] = world.pixels(shown.sha256)
+            assert (shown.width, shown.height) == (32, 32)
+    assert (found["region", 1] == found["oracle", 1]).all()
+    assert found["region", 1].std() > 5 * found["region-lowres", 1].std()
+    assert (found["region-lowres", 1] == found["region-lowres", 2]).all(), "cut from the view, without room around it"
+
+
+async def test_a_crop_without_a_box_fills_the_crop_budget(world):
+    world.sample = replace(with_crop(world, 2), evidence=())
+    for arm, at in (("region", 0), ("oracle", 1)):
+        shown = pictures((await once(world, arm, min_crop_pixels=1024, crop_pixels=16_384))[1])[at]
+        assert (shown.width, shown.height) == (128, 128)
+
+
+async def test_no_view_has_the_region_of_a_crop_that_no_box_places(world):
+    tight = replace(with_crop(world, 1), evidence_kind="tight")
+    for lost in (replace(tight, evidence=()), tight, replace(with_crop(world, 1), evidence=tight.evidence * 2)):
+        check_arm("region", [lost])
+        with pytest.raises(UsageError, match=r"where the crop of sample 's1' \(1 in all\) lies: use region"):
+            check_arm("region-lowres", [lost])
+    check_arm("region-lowres", [with_crop(world, 1)])
+
+
 async def test_all_pictures_of_a_question_are_shown_in_order_or_none(world):
-    tall = imaging.grey(Size(300, 900))
-    second = world.kept.add_image(imaging.encode(tall, "image/png"), "image/png", Size(300, 900))
-    world.sample = replace(world.sample, more_images=(second.sha256, world.sample.image))
+    world.ask_about_several()
     for arm in SEVERAL:
         view, other = (imaging.view_size(size, 65_536, 32) for size in (world.sample.size, Size(300, 900)))
         shown = pictures((await once(world, arm))[1])

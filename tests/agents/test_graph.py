@@ -221,6 +221,59 @@ async def test_a_turned_picture_and_boxes_in_it(world):
     assert (again.box, again.turn, again.observation) == (Box(0, 0, 800, 600), 0, view)
 
 
+async def test_a_call_names_which_of_several_pictures_it_is_about(world, call):
+    world.ask_about_several()
+    script = [call(0, 0, 500, 500, image=1), call(0, 0, 500, 500), call(500, 500, 600, 600, image=0), "B"]
+    trajectory, history = await zoom(world, script)
+    assert (trajectory.stop_reason, trajectory.zooms) == ("answered", 3)
+    assert [(step.frame, step.picture, step.box) for step in trajectory.steps[:3]] == [
+        (1, 1, Box(0, 0, 150, 450)), (3, 1, Box(0, 0, 75, 225)), (0, 0, Box(400, 300, 480, 360)),
+    ]  # fmt: skip
+    assert texts(history[0].messages[0])[:3] == ["image 0\n", "image 1\n", "image 2\n"]
+    assert [texts(history[-1].messages[at])[0] for at in (3, 6, 9)] == ["image 3", "image 4", "image 5"]
+    grey, fine = (world.pixels(trajectory.steps[at].observation.sha256).std() for at in (0, 2))
+    assert grey < 1 < 20 < fine
+
+
+async def test_the_same_box_of_another_picture_is_no_repetition(world, call):
+    world.ask_about_several()
+    boxes = [call(0, 0, 500, 500, image=k) for k in (0, 2)]
+    trajectory, history = await zoom(world, [*boxes, boxes[0], "B"])
+    assert trajectory.zooms == 2
+    assert "already seen this part as image 3" in texts(history[-1].messages[-1])[0]
+    assert (await zoom(world, [*boxes, call(0, 0, 500, 500, image=1), boxes[0], "B"]))[0].stop_reason == "budget"
+
+
+async def test_the_controls_of_several_pictures_show_parts_of_the_same_picture(world, call):
+    world.ask_about_several()
+    script = [call(0, 0, 300, 300, image=1), call(500, 500, 600, 600, image=2), "B"]
+    told, shown = {}, {}
+    for arm in ("agent", "agent-lowres", "agent-random", "agent-blind"):
+        trajectory, history = await zoom(world, script, arm)
+        assert [step.picture for step in trajectory.steps] == [1, 2, 0]
+        told[arm] = [[texts(message) for message in request.messages] for request in history]
+        shown[arm] = [
+            [(part.width, part.height) for m in request.messages for part in m.content if isinstance(part, Image)]
+            for request in history
+        ]
+        grown, fine = [step.observation and world.pixels(step.observation.sha256) for step in trajectory.steps[:2]]
+        if arm != "agent-blind":
+            assert grown.std() < 1
+            assert (fine.std() > 20) == (arm != "agent-lowres")
+    assert told["agent"] == told["agent-lowres"] == told["agent-random"] == told["agent-blind"]
+    assert shown["agent"] == shown["agent-lowres"] == shown["agent-random"]
+    assert [len(images) for images in shown["agent-blind"]] == [3, 3, 3]
+
+
+async def test_the_pictures_of_a_question_stay_when_crops_are_left_out(world, call):
+    world.ask_about_several()
+    corners = [call(*corner, image=0) for corner in CORNERS]
+    _, history = await zoom(world, [*corners, "B"], max_images=4)
+    shown = [[part for m in request.messages for part in m.content if isinstance(part, Image)] for request in history]
+    assert [len(images) for images in shown] == [3, 4, 4, 4]
+    assert all(images[:3] == shown[0] for images in shown)
+
+
 async def test_the_control_without_pictures_has_the_same_text(world, call):
     script = [call(0, 0, 500, 500), call(0, 0, 500, 500), "B"]
     told = {}

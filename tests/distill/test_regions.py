@@ -63,6 +63,12 @@ def test_each_rule_is_counted(world):
     }  # fmt: skip
 
 
+def test_an_item_is_about_one_picture(world):
+    item = world.traced[0]
+    several = item._replace(sample=replace(item.sample, more_images=("a" * 64,)))
+    assert propose([several]) == ((), {"several pictures": 1})
+
+
 def test_a_region_without_room_for_its_placebo_falls(world):
     item = with_last_box(world.traced[0], Box(90, 70, 230, 190))
     assert propose([item]).fell == {"no room elsewhere": 1}

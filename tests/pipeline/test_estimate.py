@@ -65,6 +65,17 @@ def test_crops_count_as_large_as_they_are_shown():
     assert first_prompt(spec("region", **small), SAMPLE, {}) == text + 160 * 96 // 1024
 
 
+def test_a_crop_of_the_sets_own_counts_as_its_part_or_as_the_whole_budget():
+    bounds = {"min_crop_pixels": 128 * 128, "crop_pixels": 1024 * 1024, "factor": 32}
+    placed = replace(SAMPLE, crop="a" * 64, evidence_kind="region")
+    part, lowres, whole = (
+        first_prompt(spec(arm, **bounds), sample, {})
+        for arm, sample in (("region", placed), ("region-lowres", placed), ("region", replace(placed, evidence=())))
+    )
+    assert part == lowres
+    assert whole - part == 1024 - 384 * 288 // 1024  # its 400 x 300 px, without room around them
+
+
 def test_what_is_stored_need_not_be_paid_again(tmp_path):
     with Store.open(tmp_path / "z.db") as store:
         bench = pipeline.make_micro(store, 3, 8_000_000).name

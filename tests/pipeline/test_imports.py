@@ -147,7 +147,8 @@ def test_what_is_kept_of_where_a_set_comes_from(store, tmp_path):
         store, "mine", Source(path=folder, mapping={"image": "img", "question": "q"}), format="parquet", limit=5
     )
     assert done.info.source == {
-        "kind": "import", "format": "parquet", "licence": "cc-by-4.0", "rows": 1, "refused": {},
+        "kind": "import", "format": "parquet", "licence": "cc-by-4.0", "split": "test", "rows": 1,
+        "refused": {},
         "files": [{"name": "test.parquet", "bytes": path.stat().st_size, "sha256": sha256(path.read_bytes())}],
         "options": {"mapping": {"image": "img", "question": "q"}, "limit": 5},
     }  # fmt: skip
@@ -167,9 +168,17 @@ def test_licences_of_data_cards(tmp_path):
     assert licence(data) == "mit"
 
 
-def test_arms_that_look_closer_take_one_picture_a_question(store, tmp_path):
+def test_which_arms_take_questions_about_several_pictures(store, tmp_path):
     several = str([base64_of(image(1)), base64_of(image(2))])
     import_set(store, "more", Source(path=write_tsv(tmp_path / "b.tsv", rows(1, image=several))), format="vlmevalkit")
-    assert dry_run(store, "more", "direct", ModelChoice(), RunOptions()).samples == 1
-    with pytest.raises(UsageError, match="asks about several pictures"):
-        dry_run(store, "more", "agent", ModelChoice(), RunOptions())
+    few = {"max_images": 2}
+    for arm in ("direct", "agent", "agent-lowres", "agent-blind"):
+        assert dry_run(store, "more", arm, ModelChoice(), RunOptions()).samples == 1
+        if arm in ("direct", "agent-blind"):
+            assert dry_run(store, "more", arm, ModelChoice(overrides=few), RunOptions()).samples == 1
+        else:
+            with pytest.raises(UsageError, match=f"arm '{arm}' shows 3 images at once, and model 'micro' takes 2"):
+                dry_run(store, "more", arm, ModelChoice(overrides=few), RunOptions())
+    for arm in ("tiles", "direct-matched"):
+        with pytest.raises(UsageError, match="asks about several pictures"):
+            dry_run(store, "more", arm, ModelChoice(), RunOptions())

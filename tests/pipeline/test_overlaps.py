@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
@@ -171,9 +173,24 @@ def test_training_images_are_checked_against_what_measures(store):
     add(store, "micro-train", train[2:3], {"kind": "micro", "seed": 4_000_000, "n": 9})
     add(store, "micro-across", train[2:3], {"kind": "micro", "seed": 7_999_999, "n": 2})
     add(store, "ask-1", train[3:4], {"kind": "ask"})
+    add(store, "more to train on", train, {"kind": "import", "split": "train"})
+    add(store, "both", train[3:4], {"kind": "import", "split": "test, train"})
     found = pipeline.measured_on(store, "train", images)
-    assert found == {images[0]: ["c"], images[1]: ["micro-test"], images[2]: ["micro-across"]}
-    assert pipeline.measured_on(store, "train", images[3:]) == {}
+    assert found == {images[0]: ["c"], images[1]: ["micro-test"], images[2]: ["micro-across"], images[3]: ["both"]}
+    assert pipeline.measured_on(store, "more to train on", images[:1]) == {images[0]: ["c", "train"]}
+
+
+def test_all_pictures_of_a_question_and_its_crop_are_checked(store):
+    first, second, crop = [sample.image for name, k in (("x", 40), ("y", 41), ("z", 42))
+                           for sample in add(store, name, [imaging.encode(picture(k))])]  # fmt: skip
+    (sample,) = add(store, "several", [imaging.encode(picture(43))])
+    several = replace(sample, benchmark="set", more_images=(first, second), crop=crop)
+    store.add_benchmark("set", "sha-set", {"kind": "import"}, [several])
+    pairs = pipeline.overlap(store, "set", "all").pairs
+    assert {pair.bench_b: pair.image_a for pair in pairs} == {
+        "several": sample.image, "x": first, "y": second, "z": crop,
+    }  # fmt: skip
+    assert all(pair.samples_a == (sample.id,) for pair in pairs)
 
 
 def test_alone_there_is_nothing_to_hash(tmp_path):

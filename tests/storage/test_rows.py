@@ -98,6 +98,7 @@ def steps(draw: st.DrawFn, index: int, crop: Image) -> Step:
         error=draw(st.none() | text),
         call=draw(st.integers(0, 7)),
         turn=draw(st.sampled_from([0, 90, 180, 270])),
+        picture=draw(st.integers(0, 3)),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from zoomgap.agents.context import Context, Settings, Zoomer
 from zoomgap.agents.grades import Regraded, regrade
 from zoomgap.agents.graph import MAX_BAD_CALLS
 from zoomgap.agents.runner import Limits, Progress, RunSummary, run_arm
+from zoomgap.agents.sight import region_of
 from zoomgap.agents.timing import TimedRun, TimingBench, spread_samples
 from zoomgap.agents.tools import NAMES as TOOLS
 
@@ -28,6 +29,7 @@ __all__ = [
     "circumstances",
     "images_of",
     "new_invocation",
+    "region_of",
     "regrade",
     "run_arm",
     "spread_samples",

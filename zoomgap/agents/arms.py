@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,16 +15,16 @@ from zoomgap.agents.glance import answer_at_once, answer_or_zoom, one_call
 from zoomgap.agents.graph import look_and_answer
 from zoomgap.agents.sight import Crops
 from zoomgap.errors import UsageError
-from zoomgap.geometry import Box, Size
-from zoomgap.records import ARMS, Arm, Image, Rendition, Request, Sample, Trajectory
+from zoomgap.geometry import Box, Frame, Size
+from zoomgap.records import ARMS, Arm, Image, Request, Sample, Trajectory
 
-SEVERAL: tuple[Arm, ...] = ("direct", "no-image")
-"""Arms that show all pictures of a question about several."""
 NEED_EVIDENCE: tuple[Arm, ...] = ("region", "region-lowres", "oracle")
 CROPS: Mapping[Arm, Crops] = {
     "agent": "full", "agent-lowres": "lowres", "agent-random": "random", "agent-blind": "blind",
 }  # fmt: skip
 """What the agents are shown of the parts that they ask for."""
+SEVERAL: tuple[Arm, ...] = ("direct", "direct-schema", "no-image", *CROPS)
+"""Arms that show all pictures of a question about several."""
 TILES = 2
 """Tiles of the arm `tiles` along each side."""
 
@@ -37,11 +36,12 @@ class Images(NamedTuple):
     most: int
 
 
-def images_of(arm: str, max_zooms: int) -> Images:
-    """The images of an arm's longest request; an agent can do with the view and its latest crop."""
+def images_of(arm: str, max_zooms: int, pictures: int = 1) -> Images:
+    """The images of an arm's longest request about so many pictures; an agent can do with their views and its latest
+    crop."""
     if arm in CROPS and arm != "agent-blind":
-        return Images(1 + min(max_zooms, 1), 1 + max_zooms)
-    shown = {"oracle": 2, "tiles": 1 + TILES**2}.get(arm, 1)
+        return Images(pictures + min(max_zooms, 1), pictures + max_zooms)
+    shown = {"oracle": 2, "tiles": 1 + TILES**2}.get(arm, pictures)
     return Images(shown, shown)
 
 
@@ -55,13 +55,24 @@ def check_arm(arm: str, samples: Iterable[Sample]) -> None:
     if several and arm not in SEVERAL:
         raise UsageError(
             f"sample '{several[0]}' ({len(several)} in all) asks about several pictures, and arm '{arm}' shows one: "
-            f"use {' or '.join(SEVERAL)}, or a benchmark of one picture a question"
+            f"use {', '.join(SEVERAL)}, or a benchmark of one picture a question"
         )
-    bare = [sample.id for sample in samples if not sample.evidence] if arm in NEED_EVIDENCE else []
+    if arm in NEED_EVIDENCE:
+        _check_regions(arm, samples)
+
+
+def _check_regions(arm: str, samples: Sequence[Sample]) -> None:
+    bare = [sample.id for sample in samples if not sample.evidence and not sample.crop]
     if bare:
         raise UsageError(
             f"arm '{arm}' cuts out evidence boxes and sample '{bare[0]}' ({len(bare)} in all) has none: "
             "use another arm or a benchmark with boxes"
+        )
+    lost = [sample.id for sample in samples if sample.crop and not sample.crop_box]
+    if lost and arm == "region-lowres":
+        raise UsageError(
+            f"arm '{arm}' shows what the view has of the region, and no box says where the crop of sample '{lost[0]}' "
+            f"({len(lost)} in all) lies: use region, or import the set with a box of kind region for each crop"
         )
 
 
@@ -89,7 +100,8 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
     else:
         pictures = await _pictures(arm, sample, context)
         if arm == "direct-schema":
-            request = _forbidden(sample, pictures[0], question, context.settings)
+            samples = await asyncio.to_thread(sight.one_by_one, sample, context)
+            request = _forbidden(sight.whole(samples, pictures), pictures, question, context.settings)
         else:
             request = one_call(pictures, question, context.settings)
         outcome = await answer_at_once(request, sample, context)
@@ -106,9 +118,9 @@ async def answer(arm: Arm, sample: Sample, context: Context, *, run: str, attemp
     )
 
 
-def _forbidden(sample: Sample, view: Image, question: str, settings: Settings) -> Request:
+def _forbidden(frames: Sequence[Frame], views: Sequence[Image], question: str, settings: Settings) -> Request:
     """The agent's first request, calls forbidden."""
-    opening = conversation.opening(sight.whole(sample, view), view, question, settings)
+    opening = conversation.opening(frames, views, question, settings)
     offered = tools.offered(settings.tools) if settings.renders_tools else ()
     return Request(
         messages=opening, tools=offered, tool_choice="none", sampling=settings.sampling, logprobs=settings.logprobs
@@ -119,31 +131,28 @@ async def _pictures(arm: Arm, sample: Sample, context: Context) -> list[Image]:
     """What an arm of one request shows, stored."""
     if arm in SEVERAL:
         show = context.show_grey if arm == "no-image" else context.show_view
-        return [await show(one) for one in await asyncio.to_thread(_one_by_one, sample, context)]
+        return [await show(one) for one in await asyncio.to_thread(sight.one_by_one, sample, context)]
     if arm == "direct-matched":
         return [await context.show_view(sample, context.budgets[sample.id])]
     if arm == "region":
-        return [await context.show(_region(sample, context.settings))]
+        return [await _region(sample, context)]
     view = await context.show_view(sample)
     if arm == "region-lowres":
-        return [await context.show(_region(sample, context.settings, view))]
+        return [await context.show(sight.crop(sample, sight.region_of(sample), context.settings, view))]
     if arm == "oracle":
-        return [view, await context.show(_region(sample, context.settings))]
+        return [view, await _region(sample, context)]
     if arm == "tiles":
         return [view, *[await context.show(sight.crop(sample, box, context.settings)) for box in tiles(sample.size)]]
     return [view]
 
 
-def _one_by_one(sample: Sample, context: Context) -> list[Sample]:
-    """The sample as if asked about its first picture, about its second and so on. Blocks."""
+async def _region(sample: Sample, context: Context) -> Image:
+    """The set's own crop, else the evidence cut from the original."""
+    if sample.crop is None:
+        return await context.show(sight.crop(sample, sight.region_of(sample), context.settings))
     load = context.renditions.images.load_image
-    sizes = [(sha256, imaging.stated_size(load(sha256))) for sha256 in sample.more_images]
-    return [sample, *(replace(sample, image=sha256, width=size.width, height=size.height) for sha256, size in sizes)]
-
-
-def _region(sample: Sample, settings: Settings, view: Image | None = None) -> Rendition:
-    """The evidence, from the original or from the pixels of a view."""
-    return sight.crop(sample, imaging.region_box(sample.evidence, sample.size), settings, view)
+    size = imaging.stated_size(await asyncio.to_thread(load, sample.crop))
+    return await context.show(sight.own_crop(sample, sample.crop, size, context.settings))
 
 
 def tiles(size: Size, side: int = TILES) -> list[Box]:

@@ -12,14 +12,18 @@ from zoomgap.geometry import Frame
 from zoomgap.records import Image, Message, Step, Text, ToolCall
 
 
-def opening(whole: Frame, view: Image, question: str, settings: Settings) -> tuple[Message, ...]:
-    """The question about `view`, whose frame is `whole`, to a model that may call tools.
+def opening(frames: Sequence[Frame], views: Sequence[Image], question: str, settings: Settings) -> tuple[Message, ...]:
+    """The question about `views`, whose frames are `frames`, to a model that may call tools.
 
-    The embedded model's chat template announces its tool; every other model is told how to use them, and one that
-    counts in pixels how many there are.
+    The embedded model's chat template announces its tool; every other model is told how to use them. Several views are
+    called by their numbers, and a model that counts in pixels is told how many each has.
     """
-    told = (Text(tools.image_name(whole, settings) + "\n"),) if settings.convention == "absolute" else ()
-    asked = Message(role="user", content=(view, *told, Text(question)))
+    shown: list[Text | Image] = []
+    for frame, view in zip(frames, views, strict=True):
+        shown.append(view)
+        if len(views) > 1 or settings.convention == "absolute":
+            shown.append(Text(tools.image_name(frame, settings) + "\n"))
+    asked = Message(role="user", content=(*shown, Text(question)))
     if not settings.suffix:
         return (asked,)
     return (Message(role="system", content=(Text(tools.system_text(settings)),)), asked)
@@ -88,7 +92,7 @@ def answer_now(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def within(messages: tuple[Message, ...], most: int | None) -> tuple[Message, ...]:
-    """The conversation without its oldest crops, so that it holds `most` images (None: any number) or the first."""
+    """The conversation without its oldest crops, so that it holds `most` images (None: any number) or its views."""
     while most is not None and len(_images(messages)) > most:
         shorter = without_oldest_crop(messages, prompts.render("left_out_images", most=most))
         if shorter is None:
@@ -98,11 +102,12 @@ def within(messages: tuple[Message, ...], most: int | None) -> tuple[Message, ..
 
 
 def without_oldest_crop(messages: Sequence[Message], why: str) -> tuple[Message, ...] | None:
-    """The conversation with a sentence in place of the oldest image but the first; None where there is only that."""
-    places = _images(messages)
-    if len(places) < 2:
+    """The conversation with a sentence in place of its oldest crop; None where there is only the question's own."""
+    asked = next(number for number, message in enumerate(messages) if message.role == "user")
+    crops = [place for place in _images(messages) if place[0] > asked]
+    if not crops:
         return None
-    number, part = places[1]
+    number, part = crops[0]
     content = list(messages[number].content)
     content[part] = Text(why + "\n")
     return (*messages[:number], replace(messages[number], content=tuple(content)), *messages[number + 1 :])

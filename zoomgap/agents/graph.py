@@ -42,18 +42,19 @@ class Outcome(NamedTuple):
 class State(TypedDict):
     """One trajectory under way.
 
-    sample: asked about. crops: what the model is shown of what it asks for. frames: the images shown so far. asked: the
-    same with the parts that were asked for, where others were shown. view: the first image. calls, spoken: of the last
+    samples: what is asked about, as if about its first picture alone, about its second and so on. crops: what the model
+    is shown of what it asks for. frames: the images shown so far. asked: the same with the parts that were asked for,
+    where others were shown. views: of the pictures. calls, spoken: of the last
     reply, its text without markup. received: sizes of the images as the model got them. forced: why the next request
     forbids calls. outcome: set at the end.
     """
 
-    sample: Sample
+    samples: tuple[Sample, ...]
     crops: sight.Crops
     messages: tuple[Message, ...]
     frames: tuple[Frame, ...]
     asked: tuple[Frame, ...]
-    view: Image
+    views: tuple[Image, ...]
     steps: tuple[Step, ...]
     calls: tuple[ToolCall, ...]
     spoken: str
@@ -83,17 +84,18 @@ class Judged(NamedTuple):
 
 
 async def look_and_answer(sample: Sample, question: str, context: Context, *, crops: sight.Crops = "full") -> Outcome:
-    """Answer `question` about the sample's image, zooming by tool calls.
+    """Answer `question` about the sample's image, or images, zooming by tool calls.
 
     crops: what is shown of the parts asked for. A ModelError ends it with stop reason endpoint_error, earlier steps
     kept. Raises ImageError or StoreError when the sample's image cannot be had.
     """
     settings = context.settings
-    view = await context.show_view(sample)
-    whole = sight.whole(sample, view)
+    samples = await asyncio.to_thread(sight.one_by_one, sample, context)
+    views = tuple([await context.show_view(one) for one in samples])
+    whole = sight.whole(samples, views)
     start = State(
-        sample=sample, crops=crops, messages=conversation.opening(whole, view, question, settings), frames=(whole,),
-        asked=(whole,), view=view, steps=(), calls=(), spoken="", received=(), bad_calls=0, warned=False, forced=None,
+        samples=samples, crops=crops, messages=conversation.opening(whole, views, question, settings), frames=whole,
+        asked=whole, views=views, steps=(), calls=(), spoken="", received=(), bad_calls=0, warned=False, forced=None,
         outcome=None,
     )  # fmt: skip
     # Two supersteps a round (each zoom, each bad call, one warning, one call that forces the answer), and the answer.
@@ -145,7 +147,10 @@ async def use_tools(state: State, runtime: Runtime[Context]) -> Command[Literal[
     """The tool node: carry out the calls of the last reply side by side, or say in words why not."""
     context, frames = runtime.context, state["frames"]
     steps, boxes, update = rule(state, context.settings)
-    show = (sight.show(step, state["crops"], state["sample"], state["view"], context) for step in steps)
+    show = (
+        sight.show(step, state["crops"], state["samples"][step.picture], state["views"][step.picture], context)
+        for step in steps
+    )
     steps = tuple(await asyncio.gather(*show))
     for step in steps:
         context.done(step)
@@ -177,20 +182,20 @@ def rule(state: State, settings: Settings) -> Rulings:
         if failure is not None:
             failed.add(failure)
         elif box is not None:
-            seen.append(Frame(len(seen), Size(0, 0), box, step.turn))
+            seen.append(Frame(len(seen), Size(0, 0), box, step.turn, step.picture))
     boxes = tuple(frame.box for frame in seen[known:])
     return Rulings(tuple(steps), boxes, _consequences(state, failed, granted=bool(boxes)))
 
 
 def _judge(step: Step, call: ToolCall, seen: Sequence[Frame], state: State, settings: Settings) -> Judged:
     """What a call is to be shown, by the images as they were shown. Whether it repeats one is told by the images as
-    they were asked for (`seen`, the whole one first), so that every control ends where the agent would."""
-    frames = state["frames"]
+    they were asked for (`seen`, the whole ones first), so that every control ends where the agent would."""
+    frames, whole = state["frames"], len(state["views"])
 
     def refused(why: StopReason, sentence: str) -> Judged:
         return Judged(replace(step, error=sentence), failure=why)
 
-    if len(seen) > settings.max_zooms:
+    if len(seen) - whole >= settings.max_zooms:
         return refused("budget", prompts.render("no_zooms_left", max_zooms=settings.max_zooms))
     try:
         asked = tools.read_call(call, frames, settings.convention, settings.tools)
@@ -198,16 +203,17 @@ def _judge(step: Step, call: ToolCall, seen: Sequence[Frame], state: State, sett
         step = replace(step, frame=asked.frame, convention=convention, box_written=asked.written, label=asked.label)
         known = len(state["received"]) == len(frames)
         received = state["received"][asked.frame] if known else None
+        picture = frames[asked.frame].picture
         meant, part = (
-            tools.part(asked, images[asked.frame], state["sample"].size, settings, received)
+            tools.part(asked, images[asked.frame], state["samples"][picture].size, settings, received)
             for images in (state["asked"], frames)
         )
     except tools.BadCall as bad:
         return refused("unparsable_call", str(bad))
-    for frame in seen[1:]:
-        if frame.turn == meant.turn and frame.box.iou(meant.box) > SAME_BOX_IOU:
+    for frame in seen[whole:]:
+        if (frame.picture, frame.turn) == (picture, meant.turn) and frame.box.iou(meant.box) > SAME_BOX_IOU:
             return refused("repeated_box", prompts.render("repeated_box", number=frame.index))
-    return Judged(replace(step, box=part.box, turn=part.turn), meant.box)
+    return Judged(replace(step, box=part.box, turn=part.turn, picture=picture), meant.box)
 
 
 def _consequences(state: State, failed: set[StopReason], *, granted: bool) -> dict[str, Any]:

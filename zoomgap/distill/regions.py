@@ -93,6 +93,8 @@ def _broken_rule(item: Traced, region: Region | None, config: RegionConfig) -> s
         return f"stopped: {item.trajectory.stop_reason}"
     if region is None:
         return "no zoom"
+    if item.sample.more_images:
+        return "several pictures"
     box, size = region.box, item.sample.size
     if box.area > config.max_area * size.pixels:
         return "too large"

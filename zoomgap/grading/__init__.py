@@ -30,7 +30,7 @@ from zoomgap.records import AnswerKind, Grade, Verdict
 
 __all__ = ["GRADER", "Extraction", "error_grade", "extract", "grade", "normal", "reward"]
 
-GRADER = "rules-4"
+GRADER = "rules-5"
 
 _END = r"(?:\}|\Z)"  # of braces; a reply may be cut off inside
 _INSIDE = r"[^{}]*+"

@@ -21,8 +21,9 @@ _FILLER = rf"""{_HEDGE}|\b(?:final|correct|best|most|only|just|exactly|about|aro
 _FILLERS = rf"(?:(?:{_FILLER}){_GAP}){{0,6}}+"
 _LINK = r"\b(?:or|and|to|versus|vs|also)\b|或者?|和|与|及|到|至|还是"
 _JOINED = rf"[^\w{MARK}{MORE}\n.]*+(?:(?:(?:{_LINK}){_GAP}){{1,2}}{_FILLERS}|{_HEDGE}{_GAP})?{_ONE}"
-# One mark, or several that belong together: "B. blue", "A or B", "A, B and C".
-_MARKS = rf"{_ONE}(?:{_JOINED}|{_GAP}{_ONE}(?!{MORE}|[^\S\n]+\w)){{0,12}}+"
+_OF_LABEL = r"(?:(?<=[.:)]\ )(?:an?|the)\ )?"
+# One mark, or several that belong together: "B. blue", "B: a car", "A or B", "A, B and C".
+_MARKS = rf"{_ONE}(?:{_JOINED}|{_GAP}{_OF_LABEL}{_ONE}(?!{MORE}|[^\S\n]+\w)){{0,12}}+"
 _END = rf"[^\w{MARK}{MORE}]*+\Z"
 
 ABBREVIATION = "".join(rf"(?<!\b{word})" for word in ("St", "Mr", "Dr", "Fig", "No", "vs", "Vol", "eq", "approx"))
@@ -59,10 +60,26 @@ ANCHOR = re.compile(
 )
 """What announces an answer, up to where it begins; "so" and the like only before the last words of a reply."""
 
+ASKED = re.compile(r"""["')\s]*+\?""")
+"""After marks: what was announced is a question."""
+
+_MAYBE = r"(?:\b(?:maybe|perhaps|possibly|either)\b|可能|也许|要么)"
+OR_BEFORE = re.compile(rf"(?ix)(?:\bor\b|或者?|要么|不是[^.!?;\n]{{1,40}}就)[\s,]*+(?:{_MAYBE}[\s,]*+)?\Z")
+"""Before an anchor: what it announces is an alternative to what stands before."""
+MAYBE_BEFORE = re.compile(rf"(?ix){_MAYBE}[\s,]*+\Z")
+MAYBE = re.compile(rf"(?ix){_MAYBE}[^.!?;\n{MARK}{MORE}]{{0,12}}(?P<marks>{_MARKS})")
+"""Marks that may be the answer. Before another that may be, they are alternatives."""
+
+MORE_COUNTED = re.compile(
+    rf"(?ix)[^{MARK}{DROPPED}\n.;:]{{0,40}}?(?:\b(?:and|plus|or)\b|&|[和或及]){_GAP}{_FILLERS}{_ONE}(?!\s*of\b)"
+)
+"""After a number: another thing is counted too, as in "7 cars and 2 trucks"."""
+
 ANCHOR_AFTER = re.compile(
     rf"""(?ix) (?P<marks>{_MARKS}){_GAP}(?:which\s+|选?项)?
     (?: (?:is|was|must\s+be|would\s+be|seems|appears)\s+(?:(?:clearly|definitely|obviously|therefore|thus)\s+)?
         (?:correct\b|the\s+(?:(?:correct|right|best|only|final)\s+)?(?:answer|choice|option)\b|the\s+(?:correct|right)\s+one\b)
+      | it\s+is(?={_GAP}(?:$|[.!,;]))
       | (?:才?是|为)?正确(?:的|答案|选项)?{_GAP}(?:$|[,.;]) )"""
 )
 """An answer before its announcement: "B is correct"."""
@@ -81,17 +98,26 @@ CONCLUSION = re.compile(
 )
 """Where the sentence begins that draws the conclusion."""
 
+TOTAL = re.compile(
+    rf"""(?ix) (?:\A|(?<=[.!?;,\n]))\ {{0,8}}+(?:
+          (?:(?:for|giving|making|which\s+(?:gives|makes))\s+(?:us\s+)?)?(?:(?:a|the)\s+)?(?:grand\s+)?total\b
+        | (?:in\s+total|altogether)\b | (?:一共|总共|共计|合计|总计) ) (?=[^.!?;\n{MARK}]{{0,60}}{MARK})
+    | =\ {{0,8}}+(?={MARK})"""
+)
+"""Where a sum begins that the reply has drawn itself."""
+
 _BE = r"(?:is|are|was|were|can|could|do|does|did|would|seems?|appears?)"
-_DENIAL = rf"""(?=[nreil不并而排除]) (?: \bnot\b(?!\s+only) | n't\b
+_DENIAL = rf"""(?=[nreilc不并而排除]) (?: \b(?:can)?not\b(?!\s+only) | n't\b
         | \b(?:neither|nor|never|rather\s+than|instead\s+of|except|eliminat\w+|exclud(?:es?|ed|ing)
             |rul(?:es?|ed|ing)\s+out)\b
-        | 不是|并非|而非|不选|不应选|不能选|不该选|不可能是|不会是|排除了?|除了 )
+        | 不是(?![^.!?;\n]{{0,40}}就是)|并非|而非|不选|不应选|不能选|不该选|不可能是|不会是|排除了?|除了 )
     {_GAP}{_FILLERS}{_MARKS}(?:{_GAP}(?:\bbut\b|而是|而?应该?[选是]|是))?"""
 _DENIED_AFTER = rf"""{_MARKS}{_GAP}(?:
         {_BE}\s+(?:(?:both|all|clearly|obviously|definitely|also|thus|therefore|be)\s+)*
-            (?:not|wrong|incorrect|false|ruled\s+out|excluded|eliminated|impossible)\b
-      | (?:is|are|was|were|ca|could|do|does|did|would)n't\b | cannot\b
-      | (?:选?项)?[均都也]?(?:显然)?(?:不对|不正确|错误|错了?|不符合?|不可能|不选|不是|[被应可]?以?排除) )"""
+            (?:not|wrong|incorrect|false|ruled\s+out|excluded|eliminated|impossible)\b(?!\s+be\s+{MARK})
+      | (?:(?:is|are|was|were|ca|could|do|does|did|would)n't|cannot)\b(?!\s+be\s+{MARK})
+      | (?:选?项)?[均都也]?(?:显然)?(?:不对|不正确|错误(?!的是)|错了?(?!误)|不符合?
+            |(?:不选|不是|不可能|[被应可]?以?排除)(?!\s*是?\s*(?:选?项)?{MARK})) )"""
 DENIED = {
     "choice": re.compile(f"(?ix){_DENIAL}|{_DENIED_AFTER}"),
     "integer": re.compile(f"(?ix){_DENIAL}"),
@@ -99,8 +125,8 @@ DENIED = {
 """Marks of which the reply says that they are not the answer. "5 are not visible" denies no number."""
 
 TAKEN_BACK = re.compile(
-    r"(?i)(?:\b(?:not|never|whether|wrong|incorrect)\b|n't\b|\bif\b(?!\s+(?:(?:i|we)\s+(?:had|have|must)|forced))"
-    r"|不(?!过|难|仅|同|管|论)|没|非(?!常)|如果|假如|是否)(?:(?!\bbut\b)[^.!?,;:\n])*\Z|(?:如果|假如|若)[选是答][^.!?;\n]*\Z"
+    r"(?i)(?:\b(?:(?:can)?not|never|nobody|whether|wrong|incorrect)\b|n't\b|\bif\b(?!\s+(?:(?:i|we)\s+(?:had|have|must)|forced))"
+    r"|不(?!过|难|仅|同|管|论)|没|非(?!常)|如果|假如|是否)(?:(?!\bbut\b)[^.!?,;:\n])*\Z|(?:如果|假如|若)[选是答][^.!?;\n]*\Z|错误?的\s*\Z"
 )
 """What before an anchor makes it none: "I don't think the answer is"."""
 
@@ -108,11 +134,11 @@ _REFUSAL = r"""\b(?:cannot|unable|unclear|unsure|unknown|impossible|(?:hard|diff
     |not\s+(?:sure|certain|clear|possible))\b|\b(?:ca|could|do|did)n't\b|无法|不能|不确定|不知道|看不清|难以|[?]"""
 NO_MENTION = {
     "choice": re.compile(
-        rf"(?ix){_REFUSAL}|\b(?:not?|never|neither|nor|without|wrong|incorrect|except|if|whether|than)\b|n't\b"
+        rf"(?ix){_REFUSAL}|\b(?:not?|never|neither|nor|without|wrong|incorrect|except|if|whether|than|less|unlike)\b|n't\b"
         "|不(?!过)|没|如果|是否|比"
     ),
     "integer": re.compile(
-        rf"(?ix){_REFUSAL}|\b(?:not?|never|without)\b[^.!?,;:\n{MARK}]{{0,80}}{MARK}|[不没][^.,;:\n{MARK}]{{0,40}}{MARK}"
+        rf"(?ix){_REFUSAL}|\b(?:if|unless|whether|could\s+be(?!\s+wrong))\b|如果|若(?!干)|\b(?:not?|never|without)\b[^.!?,;:\n{MARK}]{{0,80}}{MARK}|[不没][^.,;:\n{MARK}]{{0,40}}{MARK}"
     ),
 }
 """What makes a mere mention no answer: a refusal, a denial, a question, a condition, a comparison."""
@@ -138,9 +164,10 @@ REFUSED = re.compile(
 """An open answer that is none."""
 
 LEAD = re.compile(
-    rf"(?ix)(?:(?:so|well|{_HEDGE}|i\s+(?:think|believe|guess)|i'd\s+(?:say|guess)|可能|应该|大概)[,:\s]+)+"
+    rf"""(?ix) (?: (?:so|well|{_HEDGE}|i\s+(?:think|believe|guess)|i'd\s+(?:say|guess)|made\s+(?:out\s+)?(?:of|from)
+        |可能|应该|大概) [,:\s]+ )+"""
 )
-"""Words before an open answer that are no part of it."""
+"""Words before an open answer that need be no part of it."""
 
 DOUBTFUL = re.compile(
     r"""(?ix) ["(){}<>\[\]] | ,\s+(?:not|but|so)\b | \Anot\b | 或|还是|不是

@@ -38,7 +38,8 @@ _NUMBER = re.compile(
       (?P<skipped>\b(?:the|this|that|each|every|any|no|which|another|an?)\ +(?:\w+\ +)?one\b|\bone\ +(?:of|by)\b
         |\bno\.\ *\d+|第\ *(?:\d+|[{HAN_NUMBER}]+)|(?<!\d)\d+[号月]
         |[每某另同上下任这那哪]一|(?<=是)一{MEASURE}(?=[{_HAN}]))
-    | (?P<none>\bthere\ +(?:is|are)\ +none\b(?!\ +of)|(?:一{MEASURE}[都也])?没有(?=了?[^\w{_HAN}]*\Z))
+    | (?P<none>\bthere\ +(?:is|are)\ +none\b(?!\ +of)|(?:一{MEASURE}[都也]?)?没有(?=了?[^\w{_HAN}]*\Z))
+    | (?P<denied>一{MEASURE}[都也])
     | (?P<words>(?:\b(?:minus|negative)\ +)?{IN_WORDS}|\ban?{_MORE_WORDS}+{_NO_PART})
     | (?P<digits>(?<![\w.])(?<!\w[-–'])(?:(?<![\w)])[-+]|负|\bminus\ +|\bnegative\ +)?
         \d(?:[\w½¼¾⅓⅔²³]|[.,:/](?=\d)|['~–-](?=\w))*+)(?:\ *(?P<scale>(?:{_SCALE})\b|[十百千万亿]))?
@@ -52,7 +53,7 @@ _PLAIN_DIGITS = re.compile(
 _BOUND_BEFORE = re.compile(
     r"""(?ix)(?:\b(?:at\s+(?:least|most)|(?:more|less|fewer|greater|higher|lower)\s+than|over|under|above|below|up\s+to
         |beyond|exceed(?:s|ing)?|nearly|almost|(?:mini|maxi)mum\s+of|half|between|from)|[≥≤±]|(?:\A|[^\S\n])[<>]=?
-        |至少|最多|最少|超过|不到|不足|多于|少于|大于|小于|将近|接近|近|不止|\d\s*[-+×x÷/=])\s*(?:an?\s+)?\Z"""
+        |至少|最多|最少|超过|不到|不足|多于|少于|大于|小于|将近|接近|近|不止|\d\s*[-+×x÷/])\s*(?:an?\s+)?\Z"""
 )
 _BOUND_AFTER = re.compile(
     rf"""(?ix)\ *(?:\+(?!\ *\d)|[-+×x÷/=]\ *[-+]?\d|(?:or|and)\s+(?:more|fewer|less|above|up|over|under)\b
@@ -101,6 +102,8 @@ def in_words(text: str) -> int:
 
 
 def _value(match: re.Match[str]) -> int | None:
+    if match["denied"]:  # not a single one is seen, told, sure ...
+        return None
     if words := match["words"]:
         return in_words(words) * (-1 if words[:5].lower() in ("minus", "negat") else 1)
     if han := match["han"]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from zoomgap.grading.numbers import Number, numbers
 from zoomgap.grading.plain import PLAIN
-from zoomgap.grading.words import normal, words
+from zoomgap.grading.words import Word, normal, words
 
 
 class Mark(NamedTuple):
@@ -26,12 +26,14 @@ class Options(NamedTuple):
     """letters: the valid ones, A to H where the choices stand in the question.
 
     names: letter by the words of the choice, or by those that tell it from the others, the longest first; None for
-    choices that are alike. numbers: letter by
-    number where nothing else tells the choices apart. repeat: finds all choices, or all letters, one after the other.
+    choices that are alike. places: names of directions, such as "left", that another choice goes on from, such as
+    "upper left". numbers: letter by number where nothing else tells the choices apart. repeat: finds all choices, or
+    all letters, one after the other.
     """
 
     letters: str
     names: dict[tuple[str, ...], str | None]
+    places: frozenset[tuple[str, ...]]
     numbers: dict[int, str]
     repeat: re.Pattern[str] | None
 
@@ -44,9 +46,14 @@ class Options(NamedTuple):
 # A lone letter. "A" and "I" are words where another follows, small letters too, and "a" after another as well.
 _LETTER = re.compile(
     r"""(?ax)(?<!\w)(?<!\w['-])(?:[B-HJ-Z](?![\w+\#]|['-]\w)
-    | (?:[A-Zb-z]|(?<!\w\ )a)(?=[^\S\n]*(?:[^\w\s+\#'\ue000]|'(?!\w)|\n|\Z))
+    | (?:[A-Zb-z]|(?<!\w\ )a)(?!-\w)(?=[^\S\n]*(?:[^\w\s+\#'\ue000]|'(?!\w)|\n|\Z))
+    | A(?=[^\S\n]+[A-HJ-Z](?![\w+\#]|['-]\w))
     | [A-Zb-z](?=\s+(?:because|since|as|or|and|but|is|given|due|based|for|vs|versus|nor)\b))"""
 )
+DIRECTIONS = frozenset(
+    ("left", "right", "top", "bottom", "upper", "lower", "middle", "center", "north", "south", "east", "west")
+)
+_BY_PLACE = re.compile(r"(?i)(?:\b(?:option|choice)|选项)\s*(?:no\.?|\#)?\s*\Z")
 _TIED = re.compile(r"\w-\.|\.-\w")
 _NO_THING = re.compile(r"(?i)\s*+(?:[^\w\s]|\Z|(?:it|there|they|he|she|this|that|the|i|we)\b)")
 
@@ -62,16 +69,13 @@ def options_of(choices: tuple[str, ...]) -> Options:
     for form, letter in named:
         if " ".join(form).upper() not in ("", *letters):
             names.setdefault(form, letter if forms.count(form) < 2 else None)
-    return Options(letters, names, _numbered(choices, letters), _repeat(choices, letters))
+    return Options(letters, names, _places(forms), _numbered(choices, letters), _repeat(choices, letters))
 
 
 def named(text: str, options: Options) -> Iterator[Mark]:
     """Every choice that a plain text names by its words, the longest where several fit, or by its number."""
     if options.numbers:
-        yield from (
-            Mark(options.numbers.get(value) if value is not None else None, start, end)
-            for value, start, end in numbers(text)
-        )
+        yield from (_numbered_mark(text, number, options) for number in numbers(text))
         return
     found, free = words(text), 0
     firsts = {name[0] for name in options.names}
@@ -82,7 +86,8 @@ def named(text: str, options: Options) -> Iterator[Mark]:
             free = at + len(name)
             start, end = found[at].start, found[free - 1].end
             if _is_named(text, name, start, end, len(found)):
-                yield Mark(options.names[name], start, end)
+                other = name in options.places and _goes_on(text, found, at, free)
+                yield Mark(None if other else options.names[name], start, end)
 
 
 def lone_letters(text: str, letters: str) -> Iterator[Mark]:
@@ -100,6 +105,31 @@ def _is_named(text: str, name: tuple[str, ...], start: int, end: int, count: int
     if name == ("no",):
         return _NO_THING.match(text, end) is not None
     return end - start > 1 or count == 1 or text[start] not in "abcdefghijklmnopqrstuvwxyzI"
+
+
+def _places(forms: list[tuple[str, ...]]) -> frozenset[tuple[str, ...]]:
+    words = [set(form) for form in forms]
+    return frozenset(
+        form for form, own in zip(forms, words, strict=True) if any(own < other <= DIRECTIONS for other in words)
+    )
+
+
+def _goes_on(text: str, found: list[Word], first: int, after: int) -> bool:
+    """Whether another direction stands beside the words from `first` up to `after`: "left" in "lower left"."""
+    beside = [(first - 1, first)] * (first > 0) + [(after - 1, after)] * (after < len(found))
+    return any(
+        {found[one].form, found[other].form} <= DIRECTIONS and text[found[one].end : found[other].start] in (" ", "-")
+        for one, other in beside
+    )
+
+
+def _numbered_mark(text: str, number: Number, options: Options) -> Mark:
+    """The choice of a number. "Option 3" is none where the third choice is another than 3."""
+    value, start, end = number
+    letter = None if value is None else options.numbers.get(value)
+    if letter and _BY_PLACE.search(text, max(start - 16, 0), start):
+        letter = letter if options.letters[: value or 0].endswith(letter) else None
+    return Mark(letter, start, end)
 
 
 def _cores(forms: list[tuple[str, ...]], letters: str) -> list[tuple[str, ...]]:

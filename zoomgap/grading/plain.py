@@ -10,11 +10,17 @@ import unicodedata
 
 from zoomgap.grading.language import RETRACTION
 
+_TRADITIONAL = str.maketrans(
+    "選項應該為約還與擇認覺斷顯錯誤確無沒對終後綜總圖寫這讀難僅論過個隻條張顆輛棟塊盞層頭會數幾兩萬億負號將邊別並當餘糾著",
+    "选项应该为约还与择认觉断显错误确无没对终后综总图写这读难仅论过个只条张颗辆栋块盏层头会数几两万亿负号将边别并当余纠着",
+)
+"""Characters of the words that the rules look for."""
 _STYLED = (*range(0xFF01, 0xFF5F), *range(0x24B6, 0x24EA), *range(0x1F130, 0x1F14A), *range(0x1D400, 0x1D800))
 _BADGES = {first + place: chr(ord("A") + place) for first in (0x1F150, 0x1F170) for place in range(26)}
 PLAIN = (
     {code: same for code in _STYLED if len(same := unicodedata.normalize("NFKC", chr(code))) == 1}
     | _BADGES
+    | _TRADITIONAL
     | str.maketrans("。、‘’“”「」『』【】−‐‑◁▷\u00a0\u3000", '.,\'\'""""""()---<>  ')
 )
 """Full-width, circled, squared and mathematical characters as plain ones, Chinese punctuation as English."""

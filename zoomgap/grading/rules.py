@@ -10,17 +10,23 @@ from zoomgap.grading.language import (
     ALONE,
     ANCHOR,
     ANCHOR_AFTER,
+    ASKED,
     CONCLUSION,
     DENIED,
     DROPPED,
     HEAD,
     MARK,
+    MAYBE,
+    MAYBE_BEFORE,
     MORE,
+    MORE_COUNTED,
     NO_CONTENT,
     NO_MENTION,
     OPENING,
+    OR_BEFORE,
     SENTENCE_END,
     TAKEN_BACK,
+    TOTAL,
 )
 from zoomgap.grading.numbers import numbers
 from zoomgap.grading.options import Mark, Options, lone_letters, named, options_of
@@ -29,7 +35,8 @@ from zoomgap.records import AnswerKind
 
 FEW = 4
 """So many words after "the answer is" name something, possible or not; more may lead up to an answer elsewhere."""
-
+NEAR = 120
+"""Characters before an anchor in which its alternatives stand."""
 
 _PERHAPS_A = re.compile(r"\s*A\s")
 _APART = re.compile(r"[\w,;+&/]")
@@ -99,15 +106,19 @@ class Page:
         """
         found: list[Mark] = []
         unread: list[Mark] = []
-        announced = anchors(self.text)
+        announced, stop = anchors(self.text), -1
         for anchor, limit in zip(
             announced, [*(after.start() for after in announced[1:]), len(self.text)], strict=False
         ):
+            if anchor.end() > stop:  # else in the same sentence as the one before
+                stop = end_of_sentence(self.text, anchor.end(), len(self.text))
             head = HEAD.match(self.text, anchor.end())
+            if self.text[stop : stop + 1] == "?" or (head and ASKED.match(self.text, head.end())):
+                continue  # a question announces nothing
             if head:
-                found += self.between(*head.span("marks"))
+                found += self._announced(anchor.start(), head)
                 continue
-            end = end_of_sentence(self.text, anchor.end(), limit)
+            end = min(stop, limit)
             found += (inside := self.mentioned(anchor.end(), end))
             content = self.text[anchor.end() : end]
             if not inside and _PERHAPS_A.match(content):
@@ -119,9 +130,28 @@ class Page:
                 found += self.between(*match.span("marks"))
         return found + self.concluded() or unread
 
+    def _announced(self, at: int, head: re.Match[str]) -> list[Mark]:
+        """The marks after an anchor that begins at a place, and what they are an alternative to; one that is not valid
+        where another thing is counted too."""
+        marks = self.between(*head.span("marks"))
+        if self.counts and MORE_COUNTED.match(self.text, head.end()):
+            return [Mark(None, *head.span("marks"))]
+        near = max(at - NEAR, 0)
+        before = self.text[near:at]
+        if alternative := OR_BEFORE.search(before):
+            sentence = _last_sentence(before[: alternative.start()])
+            return [*self.between(near + sentence, at), *marks]
+        if doubt := MAYBE_BEFORE.search(before):
+            earlier = MAYBE.finditer(self.text, near + _last_sentence(before[: doubt.start()]), at)
+            return [*(mark for match in earlier for mark in self.between(*match.span("marks"))), *marks]
+        return marks
+
     def concluded(self) -> list[Mark]:
-        """The marks of the last sentence if it draws a conclusion."""
-        *_, start = [0, *(match.end() for match in CONCLUSION.finditer(self.text))]
+        """The marks of the last sentence if it draws a conclusion, or the one sum of the reply."""
+        totals = [match.end() for match in TOTAL.finditer(self.text)] if self.counts else []
+        start = max([0, *(match.end() for match in CONCLUSION.finditer(self.text)), *totals[-1:]])
+        if len(totals) > 1 and start == totals[-1]:
+            return []
         last = self.text[start:].rstrip(" \n.!?\"')")
         return self.mentioned(start, len(self.text)) if start and not re.search(r"[.!?;]\s|\n", last) else []
 
@@ -159,6 +189,12 @@ def anchors(text: str) -> list[re.Match[str]]:
     """What announces an answer and is not taken back; the final ones if there are any."""
     found = [m for m in ANCHOR.finditer(text) if not TAKEN_BACK.search(text[max(m.start() - 60, 0) : m.start()])]
     return [match for match in found if match["final"] or match["last"]] or found
+
+
+def _last_sentence(text: str) -> int:
+    """Where the last sentence of a text begins."""
+    text = text.rstrip(" .!?;,\n")
+    return max(text.rfind(mark) for mark in ".!?;\n") + 1
 
 
 def end_of_sentence(text: str, start: int, limit: int) -> int:

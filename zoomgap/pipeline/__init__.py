@@ -2,7 +2,15 @@
 
 from zoomgap.pipeline.arms import Limits, ModelChoice, RunOptions, ask, dry_run, run, run_row, trace_rows
 from zoomgap.pipeline.attention import AttentionOptions, measure_attention, write_attention
-from zoomgap.pipeline.benches import bench_stats, check_page, find_sample, make_micro, write_overlap, write_view
+from zoomgap.pipeline.benches import (
+    bench_stats,
+    check_page,
+    find_sample,
+    make_micro,
+    split_of,
+    write_overlap,
+    write_view,
+)
 from zoomgap.pipeline.imports import Imported, import_set
 from zoomgap.pipeline.overlaps import measured_on, overlap
 from zoomgap.pipeline.reports import (
@@ -52,6 +60,7 @@ __all__ = [
     "plan_comparison",
     "run",
     "run_row",
+    "split_of",
     "time_runs",
     "trace_rows",
     "train_student",

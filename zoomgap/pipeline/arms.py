@@ -134,11 +134,12 @@ class Opened(NamedTuple):
 
 @asynccontextmanager
 async def opened(
-    store: Store, info: BenchmarkInfo, arm: str, choice: ModelChoice, options: RunOptions
+    store: Store, info: BenchmarkInfo, arm: str, choice: ModelChoice, options: RunOptions, pictures: int = 1
 ) -> AsyncIterator[Opened]:
     """The models of a run, closed at the end; its templates, and what its spec names by hash, are stored.
 
-    Raises UsageError as spec_of and open_model do, and for a router that does not fit.
+    pictures: the most that one question of the benchmark is about. Raises UsageError as spec_of and open_model do, and
+    for a router that does not fit.
     """
     _check_router_options(arm, options)
     router = None if options.router is None else read_router(options.router)
@@ -159,7 +160,7 @@ async def opened(
             return model
 
         model = model_of(choice)
-        spec = spec_of(info, arm, choice, model, options)
+        spec = spec_of(info, arm, choice, model, options, pictures)
         store.add_prompt(canonical_json(dict(prompts.texts(options.variant))))
         if router is None:
             yield Opened(model, spec, None)
@@ -168,7 +169,7 @@ async def opened(
         agent_choice = options.agent or choice
         agent = model if agent_choice == choice else model_of(agent_choice)
         budget = options if agent is model else replace(options, pixels=None)
-        agent_spec = spec_of(info, "agent", agent_choice, agent, replace(budget, attempts=1))
+        agent_spec = spec_of(info, "agent", agent_choice, agent, replace(budget, attempts=1), pictures)
         own_price = options.price if agent is model else None
         price = options.agent_price or own_price or list_price(agent_choice.model, agent_choice.endpoint)
         spec = replace(
@@ -190,10 +191,13 @@ def _check_router_options(arm: str, options: RunOptions) -> None:
         raise UsageError(f"arm '{arm}' has one model: give --agent-model and its endpoint with --arm router only")
 
 
-def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionModel, options: RunOptions) -> RunSpec:
-    """The identity of a run. Raises UsageError for an unknown arm, and for one that the model or the options forbid.
+def spec_of(
+    info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionModel, options: RunOptions, pictures: int = 1
+) -> RunSpec:
+    """The identity of a run; of the arm `router` the part of its direct answers.
 
-    Of the arm `router` it is the part of the direct answers.
+    pictures: the most that one question of the benchmark is about. Raises UsageError for an unknown arm, and for one
+    that the model or the options forbid.
     """
     if arm not in ARMS:
         raise UsageError(f"arm '{arm}' is not known: use one of {', '.join(ARMS)}")
@@ -236,33 +240,37 @@ def spec_of(info: BenchmarkInfo, arm: str, choice: ModelChoice, model: VisionMod
         dialect=family.dialect,
         wire=choice.way(),
         match=options.match,
-        max_images=_max_images(arm, choice.model, family, max_zooms),
+        max_images=_max_images(arm, choice.model, family, max_zooms, pictures),
         **{part.name: getattr(rule, part.name) for part in fields(Rule)},
     )
 
 
-def _max_images(arm: str, model: str, family: Family, max_zooms: int) -> int | None:
-    """Images that one request may hold, None where the arm never has more. Raises UsageError where it needs more."""
-    shown = images_of(arm, max_zooms)
-    if family.max_images is None or shown.most <= family.max_images:
+def _max_images(arm: str, model: str, family: Family, max_zooms: int, pictures: int) -> int | None:
+    """Images that one request may hold, None where the arm never has more. Raises UsageError where it needs more about
+    one picture."""
+    if family.max_images is None or images_of(arm, max_zooms, pictures).most <= family.max_images:
         return None
-    if shown.least > family.max_images:
+    least = images_of(arm, max_zooms).least
+    if least > family.max_images:
         raise UsageError(
-            f"arm '{arm}' shows {shown.least} images at once and model '{model}' takes {family.max_images} a request: "
+            f"arm '{arm}' shows {least} images at once and model '{model}' takes {family.max_images} a request: "
             "use another arm, or give what the model takes with --max-images"
         )
     return family.max_images
 
 
-def _check_pictures(samples: Sequence[Sample], choice: ModelChoice) -> None:
-    most, allowed = (
-        max((1 + len(sample.more_images) for sample in samples), default=1),
-        choice.settled().family.max_images,
-    )
-    if allowed is not None and most > allowed:
+def _pictures(samples: Sequence[Sample]) -> int:
+    """The most that one question is about."""
+    return max((1 + len(sample.more_images) for sample in samples), default=1)
+
+
+def _check_pictures(samples: Sequence[Sample], arm: str, choice: ModelChoice, options: RunOptions) -> None:
+    pictures, allowed = _pictures(samples), choice.settled().family.max_images
+    least = images_of(arm, options.max_zooms, pictures).least
+    if pictures > 1 and allowed is not None and least > allowed:
         raise UsageError(
-            f"a question is about {most} pictures and model '{choice.model}' takes {allowed} a request: "
-            "use another model, or give what it takes with --max-images"
+            f"a question is about {pictures} pictures, for which arm '{arm}' shows {least} images at once, and model "
+            f"'{choice.model}' takes {allowed} a request: use another model, or give what it takes with --max-images"
         )
 
 
@@ -327,14 +335,15 @@ def budgets_of(store: Store, spec: RunSpec, samples: Sequence[Sample]) -> dict[s
 def dry_run(store: Store, benchmark: str, arm: str, choice: ModelChoice, options: RunOptions) -> Estimate:
     """What the run would still take; nothing is sent and no endpoint need be up."""
     info = store.benchmark(benchmark)
-    samples = store.samples(benchmark, limit=options.limit)
+    all_samples = store.samples(benchmark)
+    samples = all_samples[: options.limit]
     check_arm(arm, samples)
-    _check_pictures(samples, choice)
+    _check_pictures(samples, arm, choice, options)
     if options.match is not None:
         options = replace(options, match=store.run(options.match).id)
 
     async def settle() -> Opened:
-        async with opened(store, info, arm, choice, options) as found:
+        async with opened(store, info, arm, choice, options, _pictures(all_samples)) as found:
             return found
 
     _, spec, zoomer = asyncio.run(settle())
@@ -359,12 +368,12 @@ def run(
     """Run one arm over a benchmark, going on from what is stored."""
     info = store.benchmark(benchmark)
     samples = store.samples(benchmark)
-    _check_pictures(samples[: options.limit], choice)
+    _check_pictures(samples[: options.limit], arm, choice, options)
     if options.match is not None:
         options = replace(options, match=store.run(options.match).id)
 
     async def work() -> RunSummary:
-        async with opened(store, info, arm, choice, options) as found:
+        async with opened(store, info, arm, choice, options, _pictures(samples)) as found:
             return await run_arm(
                 found.spec,
                 samples,

@@ -92,6 +92,16 @@ def find_sample(store: Store, benchmark: str, id: str) -> Sample:
     raise UsageError(f"sample '{id}' is not in benchmark '{benchmark}': {known}")
 
 
+def split_of(info: BenchmarkInfo) -> str:
+    """What a benchmark is for: train, validation or test, several of them, or "" where neither its files nor who
+    imported it said. The procedural one's splits are those of its first and last seed."""
+    source = info.source
+    if source.get("kind") == "micro":
+        ends = (source["seed"], source["seed"] + source["n"] - 1)
+        return ", ".join(dict.fromkeys(micro.split_of(seed) for seed in ends))
+    return str(source.get("split", ""))
+
+
 def bench_stats(store: Store, benchmark: str) -> dict[str, Any]:
     """What a stored benchmark is made of, as `benchmarks.stats.stats` counts it."""
     from zoomgap.benchmarks.stats import stats

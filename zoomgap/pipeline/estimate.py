@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from zoomgap import imaging, prompts
-from zoomgap.agents import CROPS, MAX_BAD_CALLS, NEED_EVIDENCE, tiles
+from zoomgap.agents import CROPS, MAX_BAD_CALLS, NEED_EVIDENCE, region_of, tiles
 from zoomgap.geometry import Box
 from zoomgap.models.prices import Cost
 from zoomgap.records import RunSpec, Sample
@@ -101,7 +101,8 @@ def first_prompt(spec: RunSpec, sample: Sample, budgets: Mapping[str, int]) -> i
     pixels = imaging.view_size(sample.size, budgets.get(sample.id, spec.view_pixels), spec.factor).pixels
     pixels *= 1 + len(sample.more_images)
     if spec.arm in NEED_EVIDENCE:
-        region = _crop(imaging.region_box(sample.evidence, sample.size), spec)
+        placed = not sample.crop or sample.crop_box
+        region = _crop(region_of(sample), spec) if placed else spec.crop_pixels
         pixels = region + (pixels if spec.arm == "oracle" else 0)
     if spec.arm == "tiles":
         pixels += sum(_crop(box, spec) for box in tiles(sample.size))

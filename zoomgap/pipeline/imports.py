@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from zoomgap import imaging
 from zoomgap.benchmarks import readers
-from zoomgap.benchmarks.readers import Draft, Picture, Refusal, Refused, Source
+from zoomgap.benchmarks.readers import Draft, Picture, Refusal, Refused, Source, Split
 from zoomgap.benchmarks.readers.coco import Boxes, read_boxes
 from zoomgap.benchmarks.readers.files import find_files
 from zoomgap.errors import ImageError, UsageError
+from zoomgap.pipeline.benches import split_of
 from zoomgap.records import ImageInfo, Sample, digest
 from zoomgap.storage import BenchmarkInfo, Store
 
@@ -41,6 +42,10 @@ class Imported(NamedTuple):
     refused: list[Refusal]
     new: bool
 
+    @property
+    def split(self) -> str:
+        return split_of(self.info)
+
     def to_json(self) -> dict[str, Any]:
         """What `zoomgap bench import --json` prints. reasons: each with its first row; refusals: all rows."""
         first = [(reason, group, group[0]) for reason, group in reasons(self.refused).items()]
@@ -49,6 +54,7 @@ class Imported(NamedTuple):
             "n": self.info.n,
             "sha256": self.info.sha256,
             "new": self.new,
+            "split": self.split,
             "rows": self.rows,
             "refused": len(self.refused),
             "reasons": [
@@ -87,6 +93,7 @@ class _Samples:
     given: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, ImageInfo] = field(default_factory=dict)
     waiting: list[tuple[int, _Stored]] = field(default_factory=list)
+    splits: set[str] = field(default_factory=set)
 
     def add(self, place: int, found: _Stored | Refusal) -> None:
         """Keep what a row gave; a row that shows another's picture waits until all have been read."""
@@ -109,6 +116,10 @@ class _Samples:
     def samples(self) -> list[Sample]:
         """All, in the order of the set."""
         return [sample for _, sample, _ in sorted(self.kept.values(), key=lambda kept: kept[0])]
+
+    def split(self) -> str:
+        """The splits that the set itself names; "" where it names none for some of its rows."""
+        return "" if "" in self.splits else ", ".join(sorted(self.splits))
 
     def sha256(self) -> str:
         """Over all samples in their order, the benchmark's name left out; images by the bytes that the set has, so that
@@ -135,6 +146,7 @@ class _Samples:
             self.refused.append((place, Refusal(draft.where, refused.reason, refused.detail)))
         else:
             self.kept[sample.id] = (place, sample, draft.where)
+            self.splits.add(draft.split)
 
     def _other(self, id: str) -> ImageInfo:
         if id not in self.pictures:
@@ -149,15 +161,17 @@ def import_set(
     *,
     format: str | None = None,
     boxes: Path | None = None,
+    split: Split | None = None,
     limit: int | None = None,
     strict: bool = False,
     count: Callable[[int, int], None] | None = None,
 ) -> Imported:
     """Read a set into the store as the benchmark `name`.
 
-    format: of readers.SETS, if not `name`. boxes: a COCO file with evidence for the samples. limit: only the first so
-    many samples. strict: refuse the set for one refused row. count: called with the rows read and how many there may
-    be. Images are stored as they come, the benchmark at the end, whole or not at all. Raises UsageError for files that
+    format: of readers.SETS, if not `name`. boxes: a COCO file with evidence for the samples. split: what the set is
+    for, if not what it says itself; it may be given again for a set that is stored. limit: only the first so many
+    samples. strict: refuse the set for one refused row. count: called with the rows read and how many there may be.
+    Images are stored as they come, the benchmark at the end, whole or not at all. Raises UsageError for files that
     cannot be read as that set, when no row can be used, and for a name that has other content already.
     """
     chosen = readers.choose(name, format)
@@ -181,6 +195,7 @@ def import_set(
         "format": format or name,
         "files": [_file_facts(file) for file in (*find_files(source, chosen.files), *([boxes] if boxes else []))],
         "licence": licence(source.folder),
+        "split": split or samples.split(),
         "options": _options(source, limit),
         "rows": rows,
         "refused": {
@@ -189,6 +204,8 @@ def import_set(
         },
     }
     store.add_benchmark(name, samples.sha256(), facts, samples.samples())
+    if split is not None and split_of(store.benchmark(name)) != split:
+        store.describe_benchmark(name, split=split)
     return Imported(store.benchmark(name), rows, refused, new)
 
 

@@ -13,6 +13,7 @@ from zoomgap.benchmarks import micro
 from zoomgap.benchmarks.overlap import BITS, COPY, LOOK, NEAR, PIXELS, is_plain, look, near, pixels
 from zoomgap.errors import UsageError
 from zoomgap.pipeline.arms import Count
+from zoomgap.pipeline.benches import split_of
 from zoomgap.storage import BenchmarkInfo, Store
 
 Kind = Literal["file", "pixels", "look"]
@@ -113,10 +114,12 @@ def _is_set(info: BenchmarkInfo) -> bool:
 
 
 def _images(store: Store, benchmark: str) -> dict[str, list[str]]:
-    """The images of a benchmark and the ids of the samples about each. Raises UsageError where there are none."""
+    """The images of a benchmark, crops of its own among them, and the ids of the samples that have each. Raises
+    UsageError where there are none."""
     found: dict[str, list[str]] = defaultdict(list)
     for sample in store.samples(benchmark):
-        found[sample.image].append(sample.id)
+        for image in dict.fromkeys((sample.image, *sample.more_images, *filter(None, [sample.crop]))):
+            found[image].append(sample.id)
     if not found:
         raise UsageError(f"benchmark '{benchmark}' has no samples: import or make it again")
     return found
@@ -171,7 +174,8 @@ def measured_on(
 ) -> dict[str, list[str]]:
     """Images of `benchmark` that a set which is there to measure has too: for each, the names of those sets.
 
-    Left out are the benchmark itself, sets of the procedural one's training seeds, and what was only asked about.
+    Left out are the benchmark itself, sets to train on (split `train`, the procedural one's training seeds), and what
+    was only asked about.
     """
     others = {
         info.name: _images(store, info.name)
@@ -187,5 +191,5 @@ def measured_on(
 
 def _measures(info: BenchmarkInfo) -> bool:
     source = info.source
-    trains = source.get("kind") == "micro" and micro.for_training(source["seed"], source["n"])
-    return _is_set(info) and not trains
+    trains = micro.for_training(source["seed"], source["n"]) if source.get("kind") == "micro" else False
+    return _is_set(info) and not trains and split_of(info) != "train"

@@ -275,6 +275,6 @@ def _answer_view(store: Store, result: Result) -> AnswerView:
             _picture(store, step.observation.sha256, CROP_PIXELS) if step.observation else b"",
         )
         for step in store.trajectory(result.trajectory).steps
-        if step.box is not None
+        if step.box is not None and not step.picture
     ]
     return AnswerView(result.run, result.verdict, result.text, zooms)

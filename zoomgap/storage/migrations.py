@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from zoomgap.storage.views import VIEWS_1, VIEWS_2, VIEWS_7
+from zoomgap.storage.views import VIEWS_1, VIEWS_2, VIEWS_7, VIEWS_11
 
 MIGRATIONS = Migrations("zoomgap")
 
@@ -229,6 +229,7 @@ def m001_records(db: Database) -> None:
 ADDED: dict[tuple[str, str], str] = {
     ("steps", "call"): "k: call number k of a reply, in a step without a request of its own; null: the first",
     ("steps", "turn"): "degrees by which what was sent back is turned clockwise; null for none",
+    ("steps", "picture"): "which of the question's pictures the box is in, from 0; null for the first",
     ("runs", "tools"): "offered to an agent",
     ("runs", "padding"): "share of a box's sides added on each side of a crop",
     ("runs", "renders_tools"): "whether the model's chat template shows tools",
@@ -455,4 +456,14 @@ CHANGES_10 = (
 def m010_plans(db: Database) -> None:
     """Margins that are fixed before a run, and runs that ask in another order and other words."""
     for statement in CHANGES_10:
+        db.conn.execute(statement)
+
+
+CHANGES_11 = ("ALTER TABLE steps ADD COLUMN picture INTEGER", "DROP VIEW v_steps", *VIEWS_11)
+
+
+@MIGRATIONS()
+def m011_pictures(db: Database) -> None:
+    """Agents on questions about several pictures."""
+    for statement in CHANGES_11:
         db.conn.execute(statement)

@@ -284,7 +284,7 @@ STEP_COLUMNS = (
     "step", "request", "text", "reasoning", "tool_call", "frame", "convention", "box_written", "box", "label",
     "observation", "prompt_tokens", "completion_tokens", "image_tokens", "model_ms", "preprocess_ms", "first_byte_ms",
     "generation_ms", "batch_size", "tool_ms", "confidence", "finish_reason", "error", "call", "turn", "min_probability",
-    "margin", "model",
+    "margin", "model", "picture",
 )  # fmt: skip
 
 
@@ -307,6 +307,7 @@ def step_columns(step: Step, model: str) -> Columns:
         observation=None if step.observation is None else step.observation.sha256,
         call=step.call or None,
         turn=step.turn or None,
+        picture=step.picture or None,
     )
 
 
@@ -327,6 +328,7 @@ def step_of(row: Row) -> Step:
         clocks=picked(Clocks, row),
         call=row["call"] or 0,
         turn=row["turn"] or 0,
+        picture=row["picture"] or 0,
     )
 
 

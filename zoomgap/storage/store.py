@@ -68,7 +68,7 @@ WHERE t.run = ? ORDER BY s.position, t.attempt"""
 
 CROPS = """SELECT t.sample, t.attempt, p.box, coalesce(p.turn, 0) AS turn, i.width, i.height FROM trajectories t
 JOIN steps p ON p.trajectory = t.id JOIN images i ON i.sha256 = p.observation
-WHERE t.run = ? AND p.box IS NOT NULL ORDER BY t.id, p.step"""
+WHERE t.run = ? AND p.box IS NOT NULL AND coalesce(p.picture, 0) = 0 ORDER BY t.id, p.step"""
 
 
 class Store(DistillationTables, HashTables, TimingTables, PlanTables):
@@ -159,6 +159,12 @@ class Store(DistillationTables, HashTables, TimingTables, PlanTables):
                     insert(connection, "samples", [rows.sample_columns(s, k) for k, s in enumerate(samples)])
         if earlier is not None and earlier["sha256"] != sha256:
             raise UsageError(f"benchmark {name!r} exists with other content: give it another name")
+
+    def describe_benchmark(self, name: str, **facts: Any) -> None:
+        """Change facts of where a stored set comes from; its samples and its checksum stay."""
+        source = rows.to_json({**self.benchmark(name).source, **facts})
+        with self._write() as connection:
+            connection.execute("UPDATE benchmarks SET source = ? WHERE name = ?", (source, name))
 
     def benchmark(self, name: str) -> BenchmarkInfo:
         known = self.benchmarks()

@@ -113,3 +113,15 @@ JOIN trajectories t ON t.id = g.trajectory
 JOIN runs r ON r.id = t.run
 JOIN samples s ON s.benchmark = t.benchmark AND s.id = t.sample""",
 )
+
+VIEWS_11 = (
+    """CREATE VIEW v_steps AS -- Every step with the picture that it brought.
+SELECT p.trajectory, p.step, t.run, r.arm, t.sample, t.attempt, coalesce(p.call, 0) AS call, p.text, p.reasoning,
+    p.tool_call, p.frame, p.convention, p.box_written, coalesce(p.picture, 0) AS picture, p.box,
+    coalesce(p.turn, 0) AS turn, p.label, p.error, p.finish_reason, p.prompt_tokens, p.completion_tokens,
+    p.image_tokens, p.model_ms, p.tool_ms, p.batch_size, p.confidence, p.observation, i.thumbnail
+FROM steps p
+JOIN trajectories t ON t.id = p.trajectory
+JOIN runs r ON r.id = t.run
+LEFT JOIN images i ON i.sha256 = p.observation""",
+)

@@ -19,7 +19,7 @@ class Shelf:
         self.store = store
 
     def take(self, name: str, path: Path, format: str | None = None, **change) -> Imported:
-        ways = {key: change.pop(key) for key in ("boxes", "limit", "strict", "count") if key in change}
+        ways = {key: change.pop(key) for key in ("boxes", "split", "limit", "strict", "count") if key in change}
         return import_set(self.store, name, Source(path=path, **change), format=format, **ways)
 
     def samples(self, name: str, path: Path, format: str | None = None, **change):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import struct
@@ -87,7 +88,15 @@ BAD_ROWS = {
     "a box turned round": ({"evidence": [[30, 10, 20, 20]]}, "a box that is empty or outside the image", "90 x 60"),
     "a box outside": ({"evidence": [[80, 50, 100, 90]]}, "a box that is empty or outside the image", "90 x 60"),
     "a box that is not a number": ({"evidence": [[0, 0, float("nan"), 9]]}, "a box that is empty or outside", ""),
+    "a box in parts of the image": ({"evidence": [[0.1, 0.2, 0.6, 0.7]]}, "a box of one pixel or less", "(xyxy)"),
+    "a crop of another part": (
+        {"crop": "0.jpg", "evidence": [0, 0, 20, 40], "evidence_kind": "region"},
+        "a crop of another shape than its box", "90 x 60, and a box of 20 x 40 (xyxy)",
+    ),
     "an unknown kind of box": ({"evidence_kind": "loose"}, "an evidence_kind that is not known", "loose"),
+    "an id that a terminal would obey": ({"id": "a\x1b[31m"}, "an id that cannot be shown", "x1b"),
+    "an endless id": ({"id": "a" * 501}, "an id that cannot be shown", "aaa"),
+    "options spelled as a number": ({"choices": "4"}, "options or boxes that are not a list", "4"),
     "meta that is a list": ({"meta": [1]}, "meta that is no object", "[1]"),
     "a detail of no size": ({"detail_px": -1}, "a detail_px that is no size", "-1"),
 }  # fmt: skip
@@ -214,9 +223,12 @@ def test_tables_that_are_no_set(shelf, folder):
     assert "has no column 'question'" in said("b.tsv", "index\timage\n1\tx\n", "vlmevalkit")
     assert "a.tsv is not utf-8" in said("a.tsv", "index\timage\tquestion\n1\tÜ\tx\n", "vlmevalkit", "cp1252")
     assert "--encoding" in said("a.tsv", "index\timage\tquestion\n1\tÜ\tx\n", "vlmevalkit", "cp1252")
+    assert "a.tsv has two columns 'A'" in said("a.tsv", "index\timage\tA\tA\n1\tx\ty\tz\n", "vlmevalkit")
     assert "encoding 'latin-99' is not known" in one_line(
         lambda: shelf.take("x", folder / "a.tsv", "vlmevalkit", encoding="latin-99")
     )
+    (folder / "a.tsv").write_bytes(gzip.compress(b"index\timage\n"))
+    assert "a.tsv is packed by gzip: unpack it" in one_line(lambda: shelf.take("x", folder / "a.tsv", "vlmevalkit"))
     assert "a.json is no JSON" in said("a.json", "{", "paper")
     assert "holds no list of rows" in said("a.json", "3", "paper")
     assert "all 1 rows are refused, a.jsonl row 1: a column is missing ('image'" in said("a.jsonl", '{"a": 1}', "jsonl")

@@ -18,9 +18,14 @@ from zoomgap.imaging import sha256
 LETTER = "\nAnswer with the option's letter from the given choices directly."
 
 
+def crop_image(k: int) -> bytes:
+    """Of the box below, enlarged: some of its crops are."""
+    return image(k + 50, width=80, height=40)
+
+
 def zoombench_row(k: int, **change) -> dict:
     row = {
-        "id": f"z{k}", "image": {"bytes": image(k), "path": None}, "crop_image": {"bytes": image(k + 50), "path": None},
+        "id": f"z{k}", "image": {"bytes": image(k), "path": None}, "crop_image": {"bytes": crop_image(k), "path": None},
         "query": "What color is the hat?\nA. red\nB. dark blue\nC. green", "response": "B", "question_type": "mcq",
         "bbox": [10, 20, 50, 40],
     }  # fmt: skip
@@ -41,8 +46,9 @@ def test_zoombench(shelf, tmp_path):
     assert choice.choices == ("red", "dark blue", "green")
     assert (choice.answer, choice.answer_kind, choice.image) == ("B", "choice", sha256(image(0)))
     assert (choice.evidence, choice.evidence_kind) == ((Box(10, 20, 50, 40),), "region")
-    assert choice.crop == sha256(image(50))
-    assert shelf.store.objects.read(choice.crop) == image(50)
+    assert choice.crop == sha256(crop_image(0))
+    assert choice.crop_box == Box(10, 20, 50, 40)
+    assert shelf.store.objects.read(choice.crop) == crop_image(0)
     assert (count.answer, count.answer_kind, count.dimension, count.choices) == ("7", "integer", "counting", ())
     assert (text.answer, text.answer_kind) == ("No. 12", "text")
     assert (text.crop, text.evidence, text.evidence_kind) == (None, (), None)
@@ -65,13 +71,13 @@ def test_the_papers_json(shelf, tmp_path, name):
     (folder / "images" / "image_0.png").write_bytes(image(3, kind="PNG"))
     (folder / "images" / "crop_image_0.png").write_bytes(image(4, kind="PNG"))
     row = {"images": ["../ZoomBench/images/image_0.png"], "crop_images": ["../ZoomBench/images/crop_image_0.png"],
-           "query": "<image>\nWhat is it made of?", "response": "brushed steel", "bbox": [1, 2, 30, 40]}  # fmt: skip
+           "query": "<image>\nWhat is it made of?", "response": "brushed steel", "bbox": [1, 2, 31, 22]}  # fmt: skip
     bare = row | {"crop_images": [], "query": "And this?", "bbox": []}
     (folder / "zoombench.json").write_text(json.dumps([row, bare]))
     first, second = shelf.samples("made", folder, name)
     assert (first.question, first.answer, first.answer_kind) == ("What is it made of?", "brushed steel", "text")
     assert (first.image, first.crop) == (sha256(image(3, kind="PNG")), sha256(image(4, kind="PNG")))
-    assert first.evidence == (Box(1, 2, 30, 40),)
+    assert first.evidence == (Box(1, 2, 31, 22),)
     assert (second.crop, second.evidence) == (None, ())
     assert first.cluster == second.cluster == first.image
 
@@ -441,6 +447,23 @@ def test_golds_are_read_as_they_are_said_to_be_written(shelf, tmp_path, style, a
     (tmp_path / "0.jpg").write_bytes(image(0))
     (sample,) = shelf.samples("mine", write_jsonl(tmp_path / "a.jsonl", [row]), "jsonl", style=style)
     assert sample.answer == letter
+
+
+def test_options_and_golds_of_other_types(shelf, tmp_path):
+    """Options by their letters, as a text of JSON or Python; golds that are true or false."""
+    (tmp_path / "0.jpg").write_bytes(image(0))
+    options = [
+        '{"A": "real", "B": "fake"}',
+        "{'A': 'real', 'B': 'fake'}",
+        "('real', 'fake')",
+        {"A": "real", "B": "fake"},
+    ]
+    rows = [
+        {"image": "0.jpg", "question": f"{k}?", "choices": each, "answer": k % 2 > 0} for k, each in enumerate(options)
+    ]
+    samples = shelf.samples("mine", write_jsonl(tmp_path / "a.jsonl", rows), "jsonl", style="index")
+    assert {sample.choices for sample in samples} == {("real", "fake")}
+    assert [sample.answer for sample in samples] == ["A", "B", "A", "B"]
 
 
 def coco(folder) -> dict:

@@ -6,6 +6,7 @@ A set is a function from one row of its files to drafts, in a module of its own,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from zoomgap.benchmarks.readers import (
@@ -25,6 +26,7 @@ from zoomgap.benchmarks.readers.drafts import ANSWER_STYLES, BOX_FORMATS, Draft,
 from zoomgap.benchmarks.readers.files import find_files, rows
 from zoomgap.benchmarks.readers.settle import settle
 from zoomgap.benchmarks.readers.source import FIELDS, Row, Source
+from zoomgap.benchmarks.readers.splits import SPLITS, Split
 from zoomgap.errors import UsageError
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "BOX_FORMATS",
     "FIELDS",
     "SETS",
+    "SPLITS",
     "Draft",
     "Picture",
     "Refusal",
@@ -39,6 +42,7 @@ __all__ = [
     "Row",
     "Set",
     "Source",
+    "Split",
     "choose",
     "read",
     "settle",
@@ -48,12 +52,14 @@ __all__ = [
 class Set(NamedTuple):
     """How a set is read. about: what it is and its files. drafts: of a row. files: a regular expression for the paths
     of its files, in lower case, where a folder may hold other sets too. read: instead of `drafts`, where there are no
-    rows."""
+    rows. general: whether it is a format for any set. The others are there to measure, even where their files are
+    called `train`, as the only files of many sets on the Hugging Face hub are."""
 
     about: str
     drafts: Callable[[Row], Iterable[Draft]] | None
     files: str = ""
     read: Callable[[Source], Iterator[tuple[Draft | Refusal, float]]] | None = None
+    general: bool = False
 
 
 SETS: Mapping[str, Set] = {
@@ -68,11 +74,13 @@ SETS: Mapping[str, Set] = {
     "colorbench": Set("ColorBench: parquet", cv_bench.drafts),
     "mmstar": Set("MMStar: parquet or tsv", mmstar.drafts),
     "blink": Set("BLINK: parquet, a folder for each task", blink.drafts),
-    "vlmevalkit": Set("any VLMEvalKit tsv", vlmevalkit.drafts, r"\.tsv$"),
-    "paper": Set("json of the ZoomBench paper's repository: images, query, response", zoombench.drafts, r"\.json$"),
-    "parquet": Set("any parquet, tsv or csv: name its columns with --map", columns.drafts),
-    "jsonl": Set("our own jsonl, or another's with --map", columns.drafts, r"\.jsonl?$"),
-    "coco": Set("COCO boxes: counting questions", None, coco.FILES, coco.read),
+    "vlmevalkit": Set("any VLMEvalKit tsv", vlmevalkit.drafts, r"\.tsv$", general=True),
+    "paper": Set(
+        "json of the ZoomBench paper's repository: images, query, response", zoombench.drafts, r"\.json$", general=True
+    ),
+    "parquet": Set("any parquet, tsv or csv: name its columns with --map", columns.drafts, general=True),
+    "jsonl": Set("our own jsonl, or another's with --map", columns.drafts, r"\.jsonl?$", general=True),
+    "coco": Set("COCO boxes: counting questions", None, coco.FILES, coco.read, general=True),
 }
 """Every set by its name, which is also what its benchmark is called unless the user names it otherwise."""
 
@@ -100,6 +108,7 @@ def read(chosen: Set, source: Source) -> Iterator[tuple[Draft | Refusal, float]]
             continue
         try:
             for draft in chosen.drafts(row):
-                yield draft, share
+                split = row.split if chosen.general else row.split.replace("train", "test")
+                yield replace(draft, split=split), share
         except Refused as refused:
             yield Refusal(row.where, refused.reason, refused.detail), share

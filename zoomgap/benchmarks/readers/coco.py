@@ -94,6 +94,7 @@ def _draft(row: Row, where: str, image_id: Any, category: Mapping[str, Any], not
         box_format="xywh",
         boxes_kind=row.source.boxes_kind,
         meta={"image": name, "category": category["name"]},
+        split=row.split,
     )
 
 

@@ -48,7 +48,8 @@ class Draft:
 
     where: file and row, for people. id: "" where the set has none. answer: as written. choices: None where they may
     stand inside the question, () for an open one. kind: None where it follows from the rest. dimensions: the set's own
-    names for what is asked, the broadest first. boxes: as written, in box_format. cluster: "" for the image.
+    names for what is asked, the broadest first. boxes: as written, in box_format. cluster: "" for the image. split:
+    what the set says of the row, "" for nothing.
     """
 
     where: str
@@ -66,4 +67,5 @@ class Draft:
     crop: Picture | None = None
     cluster: str = ""
     detail_px: float | None = None
+    split: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)

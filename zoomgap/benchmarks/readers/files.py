@@ -19,6 +19,8 @@ from zoomgap.benchmarks.readers.source import Row, Source
 from zoomgap.errors import UsageError
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".zst", ".7z", ".rar")
+GZIP = b"\x1f\x8b"
+"""How such a file begins, whatever it is called."""
 CARDS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "metadata.json", "state.json")
 """Files beside a set that describe it."""
 BATCH_ROWS = 8
@@ -134,6 +136,8 @@ def _table(file: Path, source: Source) -> Iterator[_Line]:
                     continue
             if header is None:
                 header = cells
+                if twice := next((cell for k, cell in enumerate(cells) if cell and cell in cells[:k]), None):
+                    raise UsageError(f"{file} has two columns '{twice}': it is damaged, or name its columns apart")
             elif len(cells) != len(header):
                 if cells != [""]:
                     yield _Line(("a row of another length", f"{len(cells)} cells of {len(header)}"), raw.tell() / size)
@@ -180,6 +184,8 @@ def _json(file: Path, source: Source) -> Iterator[_Line]:
 
 def _text(raw: Any, source: Source) -> TextIOWrapper:
     start = raw.peek(2)[:2]
+    if start == GZIP:
+        raise UsageError(f"{raw.name} is packed by gzip: unpack it first")
     encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else source.encoding
     try:
         return TextIOWrapper(raw, encoding=encoding, newline="")

@@ -14,6 +14,8 @@ from zoomgap.geometry import Box, Size
 from zoomgap.records import AnswerKind, ImageInfo, Sample, digest
 
 LETTERS = string.ascii_uppercase
+LONGEST_ID = 500
+"""Characters."""
 DIMENSION_NAMES: Mapping[str, str] = {
     "count": "counting", "counting": "counting", "object counting": "counting", "fine grained counting": "counting",
     "counting problem": "counting", "ocr": "ocr", "ocr with complex context": "ocr", "text recognition": "ocr",
@@ -23,6 +25,8 @@ DIMENSION_NAMES: Mapping[str, str] = {
     "object recognition": "object",
 }  # fmt: skip
 """Names that public sets give to the six dimensions."""
+SHAPE_SLACK = 0.1
+"""By how much a crop may be longer or wider than its box, as a share."""
 _LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\]]?\s*[.:,、]?")
 _LABELLED = re.compile(r"(?s)(?:[(\[]([A-Z])[)\]]|([A-Z])[.:)、])\s*(.+)")
 _WRAPPED = re.compile(r"(?is)<answer>(.*)</answer>|\$?\\boxed\{(.*)\}\$?")
@@ -34,11 +38,13 @@ def settle(draft: Draft, benchmark: str, images: Sequence[ImageInfo], crop: Imag
     asked = _asked(draft)
     if not asked.question:
         raise Refused("no question")
+    if not draft.id.isprintable() or len(draft.id) > LONGEST_ID:
+        raise Refused("an id that cannot be shown", short(draft.id))
     dimension = dimension_of(*draft.dimensions)
     kind, answer = _gold(draft, asked.choices, dimension)
     hashes = [image.sha256 for image in images]
     boxes = tuple(_box(numbers, draft, images[0].size) for numbers in draft.boxes)
-    return Sample(
+    sample = Sample(
         id=draft.id or digest([hashes, asked.question, asked.choices])[:16],
         benchmark=benchmark,
         image=hashes[0],
@@ -57,6 +63,9 @@ def settle(draft: Draft, benchmark: str, images: Sequence[ImageInfo], crop: Imag
         crop=None if crop is None else crop.sha256,
         more_images=tuple(hashes[1:]),
     )
+    if crop and sample.crop_box:
+        _check_shape(sample.crop_box, crop.size, draft)
+    return sample
 
 
 def dimension_of(*names: str) -> str:
@@ -111,6 +120,8 @@ def _letter(value: Any, text: str, choices: tuple[str, ...], draft: Draft) -> st
     by_text = {letter for letter, name in zip(letters, names, strict=True) if name == _bare(text)}
     by_letter = _named(text, letters, names)
     # Digits that are text are a place only where they are said to be one.
+    if draft.style == "index" and isinstance(value, bool):
+        text = str(int(value))  # true or false, of two options
     place = text.isdecimal() and (draft.style == "index" or (isinstance(value, int) and not isinstance(value, bool)))
     by_index = {letters[int(text)]} if place and int(text) < len(letters) else set()
     readings = {
@@ -151,9 +162,23 @@ def _box(numbers: Sequence[float], draft: Draft, size: Size) -> Box:
         scale = 1000 if draft.box_format == "relative_1000" else 1
         box = box.scaled(size.width / scale, size.height / scale)
     inside = box.clamped(size.width, size.height)
+    if 0 < box.width <= 1 and 0 < box.height <= 1:
+        raise Refused("a box of one pixel or less", f"{short(list(numbers))} ({draft.box_format})")
     if not (box.width > 0 and box.height > 0 and inside.area >= 0.9 * box.area):
         raise Refused(
             "a box that is empty or outside the image",
             f"{short(list(numbers))} ({draft.box_format}) on {size.width} x {size.height}",
         )
     return inside
+
+
+def _check_shape(box: Box, crop: Size, draft: Draft) -> None:
+    """Raises Refused where a crop cannot show its box, which is how a box in another format is found."""
+    # Of a side of few pixels, rounding alone can change the shape.
+    ratio = (box.width / box.height) / (crop.width / crop.height)
+    slack = SHAPE_SLACK + 2 / min(box.width, box.height, crop.width, crop.height)
+    if not 1 / (1 + slack) <= ratio <= 1 + slack:
+        raise Refused(
+            "a crop of another shape than its box",
+            f"{crop.width} x {crop.height}, and a box of {box.width:g} x {box.height:g} ({draft.box_format})",
+        )

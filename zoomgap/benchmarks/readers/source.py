@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoomgap.benchmarks.readers.drafts import AnswerStyle, BoxFormat, Refused
+from zoomgap.benchmarks.readers.splits import split_named
 from zoomgap.errors import UsageError
 from zoomgap.records import EvidenceKind
 
@@ -74,6 +75,12 @@ class Row:
     def where(self) -> str:
         return f"{self.source.name_of(self.file)} row {self.number}"
 
+    @property
+    def split(self) -> str:
+        """train, validation or test, by the column `split` or the file's name; "" where neither says."""
+        value = self.values.get("split")
+        return (split_named(value) if isinstance(value, str) else "") or split_named(self.source.name_of(self.file))
+
     def find(self, *names: str) -> Any:
         """The value under the first of the names that holds one, or None. The first name is a sample's own field, which
         the source may map to another column or fill."""
@@ -107,7 +114,7 @@ class Row:
     def choices(self, *names: str) -> tuple[str, ...] | None:
         """Options in a list under one of the names, or by their letters, there or in columns A, B, C ...; None where
         there are none of these."""
-        value = self.find("choices", *names)
+        value = _spelled(self.find("choices", *names))
         if value is not None and not isinstance(value, dict):
             return tuple(as_text(option, "option") for option in as_list(value))
         lettered = self.values if value is None else value
@@ -167,16 +174,20 @@ def plain(value: Any) -> Any:
 
 def as_list(value: Any) -> list[Any]:
     """A list, or text that spells one in JSON or Python."""
-    if isinstance(value, str):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                value = read(value)
-                break
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                continue
+    value = _spelled(value)
     if isinstance(value, list | tuple):
         return list(value)
     raise Refused("options or boxes that are not a list", short(value))
+
+
+def _spelled(value: Any) -> Any:
+    """What a text spells in JSON or Python, else the value as it is."""
+    for read in (json.loads, ast.literal_eval) if isinstance(value, str) else ():
+        try:
+            return read(value)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return value
 
 
 def short(value: Any) -> str:
