@@ -14,8 +14,9 @@ from zoomgap.compare.routed import apply, clusters_of, route
 from zoomgap.compare.routing import Target
 from zoomgap.compare.rows import Settings
 from zoomgap.compare.stats import bootstrap_weights
+from zoomgap.compare.table import SessionTimes
 from zoomgap.errors import UsageError
-from zoomgap.records import Sampling
+from zoomgap.records import Sampling, TimedAnswer, TimingSession
 from zoomgap.routers import Router
 
 MODEL = {"model": "m", "weights": "w"}
@@ -210,3 +211,30 @@ def test_a_comparison_has_a_router_where_there_can_be_one_and_says_why_not_elsew
         assert reason in none.no_router
         assert figures.routing(none) == ""
         assert f"No router: {none.no_router.split(';')[0][:20]}" in render(none)
+
+
+def test_times_of_a_session_go_by_the_number_of_calls(runs):
+    """Forty samples are timed in turn; every answer gets the mean of those with as many calls."""
+    glance, agent = runs
+    agent = replace(agent, results=[replace(r, turns=2 + k % 2) for k, r in enumerate(agent.results)])
+    session = TimingSession(
+        id="t", benchmark="sim", mode="latency", started="2025-01-01", seed=0, samples=40, rounds=1, warm_up=2,
+        in_flight=1, runs={glance.id: {}, agent.id: {}}, circumstances={"concurrency": 1},
+    )  # fmt: skip
+
+    def timed(run: RunData, ms) -> RunData:
+        answers = [
+            TimedAnswer(
+                session="t", run=run.id, sample=r.sample.id, round=0, position=0, wall_ms=ms(r.turns) + (k // 2) % 2,
+                verdict="correct", turns=r.turns,
+            )
+            for k, r in enumerate(run.results[:40])
+        ]  # fmt: skip
+        return replace(run, times=SessionTimes(session, answers))
+
+    _, found = routed(timed(glance, lambda _: 50.0), timed(agent, lambda turns: 100.0 * turns))
+    assert found.measured.axis == "ms"
+    assert found.measured.policy("never zoom").cost == pytest.approx(50.5)
+    assert found.measured.policy("always zoom").cost == pytest.approx(250.5)
+    _, own = routed(timed(glance, lambda _: 50.0), agent)
+    assert own.measured.policy("never zoom").cost == pytest.approx(np.mean([r.wall_ms for r in glance.results]))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoomgap.compare.stats import Codes, Mask, Resamples, bootstrap_means, bootstrap_weights, percentiles
+from zoomgap.compare.stats import Array, Codes, Mask, Resamples, bootstrap_means, bootstrap_weights, percentiles
 from zoomgap.compare.table import Columns, RunData
 from zoomgap.records import RunSpec, canonical_json
 
@@ -112,6 +112,23 @@ def timed(run: RunData) -> Timed:
     if run.times is not None:
         return Timed(run.times, np.asarray(run.times.verdicts != "error"))
     return Timed(run, own_timed(run))
+
+
+def each_ms(run: RunData) -> Array:
+    """Time of each of the run's own answers, NaN where it is not known; (results,).
+
+    A timing session holds a few samples: an answer then gets the mean of the session's answers with as many calls, or
+    of all where none had so many. Without a session it is its own time, under the most common circumstances.
+    """
+    if run.times is None:
+        return np.where(own_timed(run), run.column("wall_ms"), np.nan)
+    answers, mask = timed(run)
+    walls, calls = answers.column("wall_ms")[mask], answers.column("turns")[mask]
+    if walls.size < MIN_PAIRS:
+        return np.full(len(run.results), np.nan)
+    means = {count: float(walls[calls == count].mean()) for count in np.unique(calls).tolist()}
+    known = np.array([means.get(count, float(walls.mean())) for count in run.column("turns").tolist()])
+    return np.where(run.verdicts == "error", np.nan, known)
 
 
 def timing(run: RunData) -> Timing:

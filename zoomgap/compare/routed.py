@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoomgap.compare.latency import circumstances, own_timed, unlike
+from zoomgap.compare.latency import circumstances, each_ms, unlike
 from zoomgap.compare.routing import (
     FOLDS,
     Axis,
@@ -26,7 +26,7 @@ from zoomgap.compare.routing import (
     measure,
 )
 from zoomgap.compare.stats import Array, Resamples, accuracy_interval
-from zoomgap.compare.table import RunData
+from zoomgap.compare.table import Key, RunData
 from zoomgap.errors import UsageError
 from zoomgap.grading import extract
 from zoomgap.records import AnswerKind, Result, digest
@@ -120,9 +120,9 @@ def route(
     whose larger budgets or tiles stand on the frontier too. Raises UsageError for runs that no router can be fitted on.
     """
     target.check()
-    # A router needs the cost of every answer: a timing session holds a few samples, the runs themselves hold all.
-    glance, agent = replace(glance, times=None), replace(agent, times=None)
-    rivals = [replace(run, times=None) for run in rivals]
+    if glance.times is None or agent.times is None:
+        # A session that holds one of the two is no measure of both.
+        glance, agent, *rivals = (replace(run, times=None) for run in (glance, agent, *rivals))
     _check_runs(glance, agent)
     chosen = tuple(features) if features else usual(glance, method)
     check_features(method, chosen)
@@ -320,7 +320,7 @@ def _queries(
             columns[k] = np.nan
         else:
             columns[k, [place[name] for name in row]] = list(row.values())
-    clocked = _timed_ids(glance, axis), _timed_ids(agent, axis)
+    clocked = _times(glance, axis), _times(agent, axis)
     direct = np.array([[_cost(answer, axis, clocked[0]) for answer in answers] for answers in lined.glances])
     return Queries(
         names=names,
@@ -335,17 +335,17 @@ def _queries(
     )  # fmt: skip
 
 
-def _timed_ids(run: RunData, axis: Axis) -> set[tuple[str, int]]:
+def _times(run: RunData, axis: Axis) -> dict[Key, float]:
+    """Known times of the run's answers in ms; none for another axis."""
     if axis != "ms":
-        return set()
-    keys = list(run.places)
-    return {keys[place] for place in np.flatnonzero(own_timed(run)).tolist()}
+        return {}
+    return {key: ms for key, ms in zip(run.places, each_ms(run).tolist(), strict=True) if not np.isnan(ms)}
 
 
-def _cost(result: Result, axis: Axis, clocked: set[tuple[str, int]]) -> float:
+def _cost(result: Result, axis: Axis, clocked: Mapping[Key, float]) -> float:
     """What an answer took; NaN where that is not known or was not measured under the run's usual circumstances."""
     if axis == "ms":
-        return result.wall_ms if (result.sample.id, result.attempt) in clocked else np.nan
+        return clocked.get((result.sample.id, result.attempt), np.nan)
     if axis == "dollars":
         return np.nan if result.cost is None else result.cost
     if axis == "tokens":
@@ -357,9 +357,9 @@ def _cost(result: Result, axis: Axis, clocked: set[tuple[str, int]]) -> float:
 def _costing(glance: RunData, agent: RunData, lined: Lined, wanted: Axis | None) -> Costing:
     """Time where it was measured alike, else dollars, else tokens of one model, else calls."""
     apart = unlike(glance, agent)
-    clocked = _timed_ids(glance, "ms"), _timed_ids(agent, "ms")
+    clocked = _times(glance, "ms"), _times(agent, "ms")
     pairs = sum(
-        {(a.sample.id, a.attempt) for a in answers} <= clocked[0] and (other.sample.id, 0) in clocked[1]
+        {(a.sample.id, a.attempt) for a in answers} <= clocked[0].keys() and (other.sample.id, 0) in clocked[1]
         for answers, other in zip(lined.glances, lined.agents, strict=True)
     )  # fmt: skip
     reason = f"times were taken under unlike circumstances: {', '.join(apart)}" if apart else ""
@@ -374,7 +374,7 @@ def _costing(glance: RunData, agent: RunData, lined: Lined, wanted: Axis | None)
     answers = [*(answer for some in lined.glances for answer in some), *lined.agents]
     if all(answer.cost is not None for answer in answers):
         return Costing("dollars", reason)
-    if glance.model == agent.model and not any(np.isnan(_cost(answer, "tokens", set())) for answer in answers):
+    if glance.model == agent.model and not any(np.isnan(_cost(answer, "tokens", {})) for answer in answers):
         return Costing("tokens", reason)
     return Costing("calls", reason)
 
@@ -397,7 +397,7 @@ def _rivals(
         codes = np.array([cluster_of[result.sample.id] for result in found], dtype=np.int64)
         interval = accuracy_interval(right, codes, confidence)
         alike = axis != "ms" or not unlike(run, agent)
-        clocked = _timed_ids(run, axis)
+        clocked = _times(run, axis)
         costs = np.array([_cost(result, axis, clocked) for result in found])
         cost = float(np.nanmean(costs)) if alike and not np.isnan(costs).all() else None
         times = run.spec.view_pixels / glance.spec.view_pixels
