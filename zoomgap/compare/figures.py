@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from zoomgap.compare.acuity import CurvePoint
-from zoomgap.compare.rows import Comparison, RunRow
+from zoomgap.compare.rows import Comparison, Role, RunRow
 from zoomgap.compare.stats import Array
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#737373", "#8a6239")
@@ -31,7 +31,10 @@ FONT_SIZE = 8.0
 FONT = {"svg.fonttype": "none", "svg.hashsalt": "zoomgap", "font.size": FONT_SIZE, "font.family": "sans-serif"}
 MAX_CURVES = 4
 MAX_LABEL = 24
-RIVALS = ("direct", "agent")
+MAX_LINES = 6
+LEADING: tuple[Role, ...] = ("base", "agent", "student")
+"""The roles that the page is about."""
+DEPLOYABLE = ("direct", "direct-matched", "tiles", "agent", "router")
 CONTROLS = ("floor", "placebo", "ceiling")
 """Arms that one could deploy, and students that one would not: they are there to be compared with."""
 
@@ -44,9 +47,21 @@ class Label(NamedTuple):
     color: str
 
 
+def places(comparison: Comparison) -> dict[str, int]:
+    """Of each run the place of its colour in PALETTE, the same in every figure and table.
+
+    Base, agent and student have the first three to themselves, in whatever order the runs were named.
+    """
+    named = [row.run if (row := comparison.role(role)) else None for role in LEADING]
+    own = {run: place for place, run in enumerate(named) if run}
+    free = [place for place in range(len(PALETTE)) if place not in own.values()]
+    others = [row.run for row in comparison.runs if row.run not in own]
+    return own | {run: free[k % len(free)] for k, run in enumerate(others)}
+
+
 def color_of(comparison: Comparison, row: RunRow) -> str:
-    """The run's colour, the same in every figure and table."""
-    return PALETTE[comparison.runs.index(row) % len(PALETTE)]
+    """The run's colour."""
+    return PALETTE[places(comparison)[row.run]]
 
 
 def short(row: RunRow) -> str:
@@ -57,8 +72,8 @@ def short(row: RunRow) -> str:
 
 def headline(comparison: Comparison) -> list[RunRow]:
     """The few runs that the curves are about: base, agent and student, else the first that could be deployed."""
-    chosen = [row for row in comparison.runs if row.role in ("base", "agent", "student")]
-    return (chosen or [row for row in comparison.runs if row.arm in RIVALS] or list(comparison.runs))[:MAX_CURVES]
+    chosen = [row for row in comparison.runs if row.role in LEADING]
+    return (chosen or [row for row in comparison.runs if row.arm in DEPLOYABLE] or list(comparison.runs))[:MAX_CURVES]
 
 
 def psychometric(comparison: Comparison, dimension: str) -> str:
@@ -141,13 +156,13 @@ def routing(comparison: Comparison) -> str:
         return ""
     figure, axes = _canvas(5.4, 3.4, right=0.74)
     glance, agent = (color_of(comparison, comparison.run(run)) for run in (routed.glance, routed.agent))
-    colors = {"never zoom": glance, "always zoom": agent, "router": PALETTE[2], "oracle": MUTED}
+    colors = {"never zoom": glance, "always zoom": agent, "router": PALETTE[3], "oracle": MUTED}
     axes.plot([never.cost, always.cost], [never.accuracy, always.accuracy], color=MUTED, linewidth=0.9, dashes=(3, 3))
     curve = sorted((point.cost, point.accuracy) for point in measured.curve if point.cost is not None)
-    axes.plot(*zip(*curve, strict=True), color=PALETTE[2], linewidth=1.4)
+    axes.plot(*zip(*curve, strict=True), color=PALETTE[3], linewidth=1.4)
     labels = []
     for place, policy in enumerate(known):
-        color = colors.get(policy.name, PALETTE[(place + 2) % len(PALETTE)])
+        color = colors.get(policy.name, PALETTE[(place + 3) % len(PALETTE)])
         whiskers = np.array([[policy.accuracy - policy.low], [policy.high - policy.accuracy]])
         middle = np.array([policy.accuracy])
         _errorbar(axes, np.array([policy.cost]), middle, whiskers, color, MARKERS[place % len(MARKERS)], 6)
@@ -164,22 +179,33 @@ def routing(comparison: Comparison) -> str:
 
 def timed_alike(comparison: Comparison) -> list[RunRow]:
     """Deployable runs whose timings share the circumstances of the first of them."""
-    rows = [row for row in comparison.runs if row.arm in RIVALS and row.role not in CONTROLS and row.p50_ms]
+    rows = [row for row in comparison.runs if row.arm in DEPLOYABLE and row.role not in CONTROLS and row.p50_ms]
     if not rows:
         return []
     refused = {run for pair in comparison.pairs if pair.latency_refused and pair.a == rows[0].run for run in (pair.b,)}
     return [row for row in rows if row.run not in refused]
 
 
+def lines(comparison: Comparison) -> list[RunRow]:
+    """The runs that one drawing can hold: all, or where they are many the headline, then what could be deployed."""
+    if len(comparison.runs) <= MAX_LINES:
+        return list(comparison.runs)
+    rows = headline(comparison)
+    for wanted in (DEPLOYABLE, tuple(row.arm for row in comparison.runs)):
+        rows += [row for row in comparison.runs if row.arm in wanted and row not in rows and row.role not in CONTROLS]
+    return rows[:MAX_LINES]
+
+
 def by_evidence(comparison: Comparison) -> str:
-    """Model accuracy of every run in each bin of evidence sizes; "" without evidence boxes."""
+    """Model accuracy of `lines` in each bin of evidence sizes; "" without evidence boxes."""
     spans = [score.evidence_low for score in comparison.runs[0].by_evidence]
     if len(spans) < 2 or spans[0] is None:
         return ""
     figure, axes = _canvas(4.6, 3.4, right=0.7)
     labels = []
-    offsets = np.linspace(-0.12, 0.12, len(comparison.runs)) if len(comparison.runs) > 1 else np.zeros(1)
-    for row, offset in zip(comparison.runs, offsets, strict=True):
+    rows = lines(comparison)
+    offsets = np.linspace(-0.12, 0.12, len(rows)) if len(rows) > 1 else np.zeros(1)
+    for row, offset in zip(rows, offsets, strict=True):
         scores = [(i, s) for i, s in enumerate(row.by_evidence) if s.accuracy is not None]
         if not scores:
             continue
@@ -201,7 +227,7 @@ def by_evidence(comparison: Comparison) -> str:
     axes.set_xlabel("smallest evidence, px of the direct view")
     axes.set_ylabel("model accuracy")
     _write_labels(axes, labels)
-    return _svg(figure, "evidence", "Accuracy of every run by size of the evidence")
+    return _svg(figure, "evidence", "Accuracy by size of the evidence")
 
 
 PART_COLORS = {

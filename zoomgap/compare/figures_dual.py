@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -44,8 +44,10 @@ def losses(dual: Dual) -> str:
     )
 
 
-def gains(contribution: Contribution) -> str:
-    """What the agent is ahead of each control by, over all answers and by size; "" without controls."""
+def gains(contribution: Contribution, places: Mapping[str, int]) -> str:
+    """What the agent is ahead of each control by, over all answers and by size; "" without controls. places: of the
+    runs' colours.
+    """
     controls = [control for control in contribution.controls if control.difference is not None]
     if not controls:
         return ""
@@ -59,7 +61,7 @@ def gains(contribution: Contribution) -> str:
         figures += [(part.difference, part.low, part.high) for part in control.by_evidence]
         known = [(i, d, low, high) for i, (d, low, high) in enumerate(figures) if None not in (d, low, high)]
         x, middle, low, high = (np.array(column, dtype=float) for column in zip(*known, strict=True))
-        color = PALETTE[k % len(PALETTE)]
+        color = PALETTE[places[control.run]]
         _errorbar(axes, x + offset, middle, np.stack([middle - low, high - middle]), color, "oD^sv"[k % 5], 5.0)
         labels.append(Label(float(middle[-1]), control.arm, color))
     axes.set_xticks(range(len(names)), names)

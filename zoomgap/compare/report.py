@@ -97,6 +97,7 @@ class SampleGroup:
 def render(comparison: Comparison, samples: Sequence[SampleGroup] = ()) -> str:
     """The whole report as HTML. Sample pages over MAX_TRACE_BYTES together are left out, and the page says how many."""
     kept, left_out = _within(samples, MAX_TRACE_BYTES)
+    colors = figures.places(comparison)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -106,7 +107,7 @@ def render(comparison: Comparison, samples: Sequence[SampleGroup] = ()) -> str:
             warnings=warnings(comparison),
             headline=figures.headline(comparison),
             names={row.run: row.label for row in comparison.runs},
-            colors={row.run: comparison.runs.index(row) % len(figures.PALETTE) for row in comparison.runs},
+            colors=colors,
             curves=charts.acuity_charts(comparison),
             frontier=charts.frontier_chart(comparison),
             routing=Markup(figures.routing(comparison)),
@@ -115,7 +116,7 @@ def render(comparison: Comparison, samples: Sequence[SampleGroup] = ()) -> str:
             matrix=matrix(comparison),
             duals=[(dual, Markup(figures_dual.losses(dual))) for dual in comparison.dual],
             contributions=[
-                (item, Markup(figures_dual.gains(item)), Markup(figures_dual.zoom_counts(item)))
+                (item, Markup(figures_dual.gains(item, colors)), Markup(figures_dual.zoom_counts(item)))
                 for item in comparison.contribution
             ],
             time_parts=Markup(figures.time_parts(comparison)),
@@ -166,7 +167,7 @@ def _untimed(comparison: Comparison) -> list[str]:
     return [
         row.label
         for row in comparison.runs
-        if row.arm in figures.RIVALS and row.run not in shown and row.role not in figures.CONTROLS
+        if row.arm in figures.DEPLOYABLE and row.run not in shown and row.role not in figures.CONTROLS
     ]
 
 
