@@ -50,11 +50,11 @@ class Label(NamedTuple):
 def places(comparison: Comparison) -> dict[str, int]:
     """Of each run the place of its colour in PALETTE, the same in every figure and table.
 
-    Base, agent and student have the first three to themselves, in whatever order the runs were named.
+    Where there are such, base, agent and student have the first three to themselves, whatever the order of the runs.
     """
     named = [row.run if (row := comparison.role(role)) else None for role in LEADING]
     own = {run: place for place, run in enumerate(named) if run}
-    free = [place for place in range(len(PALETTE)) if place not in own.values()]
+    free = range(len(LEADING) if own else 0, len(PALETTE))
     others = [row.run for row in comparison.runs if row.run not in own]
     return own | {run: free[k % len(free)] for k, run in enumerate(others)}
 
@@ -81,7 +81,7 @@ def psychometric(comparison: Comparison, dimension: str) -> str:
     rows = [row for row in headline(comparison) if _points(row, dimension)]
     if not rows:
         return ""
-    figure, axes = _canvas(3.4, 2.5, right=0.73)
+    figure, axes = _canvas(3.3, 2.5, right=0.71)
     sizes = [point.px for row in rows for point in _points(row, dimension)]
     low, high = min(sizes) * 0.85, max(sizes) * 1.1
     axes.axhline(0.5, color=MUTED, linewidth=0.7, dashes=(3, 3))
@@ -106,6 +106,7 @@ def psychometric(comparison: Comparison, dimension: str) -> str:
         labels.append(Label(end, text, color))
     _log_sizes(axes, low, high)
     axes.set_ylim(-0.08, 1.05)
+    _percent(axes)
     axes.set_xlabel("smallest evidence, px of the direct view")
     axes.set_ylabel("accuracy above chance")
     _write_labels(axes, labels)
@@ -136,8 +137,8 @@ def frontier(comparison: Comparison) -> str:
     bottom, top = min(row.low for row in rows), max(row.high for row in rows)
     axes.set_ylim(bottom - 0.12 * (top - bottom) - 0.01, top + 0.12 * (top - bottom) + 0.01)
     _beside(axes, rows, [Label(row.accuracy, short(row), color_of(comparison, row)) for row in rows])
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    _thousands(axes)
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if f"{value:e}"[0] in "25" else "")
     _percent(axes)
     axes.set_xlabel("median time to an answer, ms (log scale)")
     axes.set_ylabel("service accuracy")
@@ -154,7 +155,7 @@ def routing(comparison: Comparison) -> str:
     never, always = measured.policy("never zoom"), measured.policy("always zoom")
     if never.cost is None or always.cost is None:
         return ""
-    figure, axes = _canvas(5.4, 3.4, right=0.74)
+    figure, axes = _canvas(4.6, 3.2, right=0.76)
     glance, agent = (color_of(comparison, comparison.run(run)) for run in (routed.glance, routed.agent))
     colors = {"never zoom": glance, "always zoom": agent, "router": PALETTE[3], "oracle": MUTED}
     axes.plot([never.cost, always.cost], [never.accuracy, always.accuracy], color=MUTED, linewidth=0.9, dashes=(3, 3))
@@ -171,6 +172,7 @@ def routing(comparison: Comparison) -> str:
     bottom, top = min(policy.low for policy in known), max(policy.high for policy in known)
     axes.set_ylim(bottom - 0.05 * (top - bottom) - 0.005, top + 0.05 * (top - bottom) + 0.005)
     _percent(axes)
+    _thousands(axes)
     axes.set_xlabel(f"{routed.axis_name}, an answer")
     axes.set_ylabel("model accuracy")
     _write_labels(axes, labels)
@@ -231,8 +233,8 @@ def by_evidence(comparison: Comparison) -> str:
 
 
 PART_COLORS = {
-    "calls": 0, "image_tokens": 5, "generated_tokens": 2, "view": 8, "preprocess": 4, "tool": 1, "rest": 7,
-    "unsplit": 3,
+    "calls": 6, "image_tokens": 5, "generated_tokens": 4, "view": 8, "preprocess": 3, "tool": 1, "rest": 7,
+    "unsplit": 0,
 }  # fmt: skip
 """Colours of the causes of time, as places in PALETTE."""
 
@@ -240,7 +242,7 @@ PART_COLORS = {
 def time_parts(comparison: Comparison) -> str:
     """Mean time to an answer of each run in the timing session, stacked by cause; "" without a session.
 
-    Causes below 0, which a fit may leave, stand left of 0. The table beside it is its legend.
+    Causes below 0, which a fit may leave, stand left of 0. The page has a legend of the colours.
     """
     session = comparison.timing_session
     rows = [row for row in session.runs if row.n] if session else []
@@ -256,13 +258,14 @@ def time_parts(comparison: Comparison) -> str:
             axes.barh(place, ms, left=up if ms >= 0 else down, height=0.62, color=PALETTE[PART_COLORS[part.cause]])
             up, down = up + max(ms, 0.0), down + min(ms, 0.0)
         axes.annotate(
-            f"{row.mean_ms:.0f} ms", (up, place), xytext=(5, 0), textcoords="offset points", va="center", color=INK,
+            f"{row.mean_ms:,.0f} ms", (up, place), xytext=(5, 0), textcoords="offset points", va="center", color=INK,
             fontsize=FONT_SIZE,
         )  # fmt: skip
     axes.set_yticks(range(len(rows)), [short(comparison.run(row.run)) for row in rows])
     axes.invert_yaxis()
     box = axes.get_position()
     axes.set_position((0.24, box.y0, 0.62, box.height))
+    _thousands(axes)
     axes.set_xlabel("mean time to an answer, ms")
     return _svg(figure, "time-parts", "Mean time to an answer of each run by cause")
 
@@ -304,6 +307,10 @@ def _errorbar(axes: Axes, x: Array, y: Array, whiskers: Array, color: str, marke
 
 def _percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def _thousands(axes: Axes) -> None:
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
 def _log_sizes(axes: Axes, low: float, high: float) -> None:

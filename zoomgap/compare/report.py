@@ -116,11 +116,12 @@ def render(comparison: Comparison, samples: Sequence[SampleGroup] = ()) -> str:
             matrix=matrix(comparison),
             duals=[(dual, Markup(figures_dual.losses(dual))) for dual in comparison.dual],
             contributions=[
-                (item, Markup(figures_dual.gains(item, colors)), Markup(figures_dual.zoom_counts(item)))
+                (item, Markup(figures_dual.gains(item, colors)), Markup(figures_dual.zoom_counts(item, colors)))
                 for item in comparison.contribution
             ],
             time_parts=Markup(figures.time_parts(comparison)),
             part_colors=figures.PART_COLORS,
+            causes=_causes(comparison),
             groups=[list(group) for _, group in groupby(comparison.gaps, key=lambda gap: gap.model)],
             faulty=_faulty_fields(comparison),
             groups_of_samples=kept,
@@ -159,6 +160,12 @@ def _faulty_fields(comparison: Comparison) -> dict[str, str]:
         name: f"puts {n} pair{'s' if n > 1 else ''} in doubt{', allowed' if name in allowed else ''}"
         for name, n in counts.items()
     }
+
+
+def _causes(comparison: Comparison) -> set[str]:
+    """The causes that the time of some run of the session has: the others need no place in table and legend."""
+    session = comparison.timing_session
+    return {part.cause for row in session.runs for part in row.parts if part.ms} if session else set()
 
 
 def _untimed(comparison: Comparison) -> list[str]:
