@@ -31,7 +31,7 @@ def test_curves_have_a_row_for_every_point(found):
         assert [row[3] for row in chart.rows] == [share(point.accuracy) for point in points]
         assert sum(int(row[2]) for row in chart.rows) == 2 * 750
         for row in found.runs:
-            assert f"{row.label}: {row.by_dimension[chart.title].acuity.px:.3g} px" in chart.caption
+            assert f"{row.label}: {row.by_dimension[chart.title].acuity.px:.1f} px" in chart.caption
 
 
 def test_frontier_and_sizes_have_a_row_for_every_run(found):

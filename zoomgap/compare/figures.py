@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from zoomgap.compare.acuity import CurvePoint
 from zoomgap.compare.rows import Comparison, Role, RunRow
 from zoomgap.compare.stats import Array
+from zoomgap.compare.words import px as px_of
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#737373", "#8a6239")
 INK, MUTED, GRID = "#1b1f24", "#5c6570", "#d8dee4"
@@ -102,7 +103,7 @@ def psychometric(comparison: Comparison, dimension: str) -> str:
             end = float(acuity.at(np.array([high]))[0])
         if acuity.px is not None:
             axes.plot([acuity.px], [0.5], marker="|", markersize=9, markeredgewidth=1.8, color=color)
-            text = f"{text} {acuity.px:.3g} px"
+            text = f"{text} {px_of(acuity.px)} px"
         labels.append(Label(end, text, color))
     _log_sizes(axes, low, high)
     axes.set_ylim(-0.08, 1.05)

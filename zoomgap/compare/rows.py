@@ -133,7 +133,7 @@ class RunRow:
         if not beyond:
             return "not known"
         most = max(sorted(set(beyond)), key=beyond.count)
-        return f"{most} in {beyond.count(most)} of {len(self.by_dimension)} kinds"
+        return f"{most}, {beyond.count(most)} of {len(self.by_dimension)} kinds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
