@@ -89,14 +89,14 @@ def test_page_document_and_terminal_show_it(measured, tmp_path, capsys, dom_of):
     console.comparison_lines(document)
     shown = capsys.readouterr().out
     assert "localisation loss" in shown or "recognition loss" in shown
-    assert "micro agent (" in shown
+    assert "micro agent, 1 zoom" in shown
     assert "all kinds, all sizes: undecided (10 answers, a verdict rests on at least 350)" in shown
     write_report(store, found, tmp_path / "report.html")
     page = dom_of(tmp_path / "report.html")
     tags = Tags(page)
     assert "script" not in tags.tags
     for heading in (
-        "Does the agent look at the right place",
+        "Does the agent look in the right place",
         "What the zooming tool brings",
         "Where one zoom is enough",
     ):

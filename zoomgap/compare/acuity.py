@@ -87,7 +87,7 @@ class Acuity:
     @property
     def beyond(self) -> str:
         """In words on which side of the sizes shown the threshold lies; "" where it is among them or unknown."""
-        sides = {"under": "under the smallest shown", "over": "over the largest shown"}
+        sides = {"under": "below all shown", "over": "above all shown"}
         return sides.get(self.reason.partition(" ")[0], "")
 
     def at(self, px: Array) -> Array:

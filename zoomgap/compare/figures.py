@@ -311,7 +311,7 @@ def _percent(axes: Axes) -> None:
 
 
 def _thousands(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
 
 
 def _log_sizes(axes: Axes, low: float, high: float) -> None:
