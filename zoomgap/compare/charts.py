@@ -41,7 +41,7 @@ def acuity_charts(comparison: Comparison) -> list[Chart]:
 
 
 def _acuity_rows(comparison: Comparison, dimension: str) -> Iterator[tuple[str, ...]]:
-    for row in comparison.runs:
+    for row in figures.headline(comparison):
         acuity = row.by_dimension[dimension].acuity
         for point in acuity.points if acuity else ():
             bounds = _interval(point.low, point.high)
