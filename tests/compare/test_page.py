@@ -255,7 +255,7 @@ def test_on_paper_everything_is_there_and_light(browser, page):
         assert title in text, title
     last = "document.querySelector('#{} details table tbody tr:last-child {}').textContent.trim()"
     assert browser.value(last.format("pairs", "td")) in text, "what is folded on the screen is open on paper"
-    assert "above chance %" in text, "tables behind charts are printed"
+    assert browser.value(last.format("acuity figure", "td:last-child")) in text, "tables behind charts are printed"
     pdf = browser.pdf()
     drawn = subprocess.run(
         ["pdftoppm", "-r", "30", "-png", "-f", "1", "-l", "1", "-"], input=pdf, capture_output=True, check=True
