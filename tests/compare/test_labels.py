@@ -13,8 +13,11 @@ def named(*runs):
 
 def test_a_setting_that_is_unlike_the_rest_is_told(world):
     w = world(20)
-    plain, wide = w.run("m direct", 9, **SAME), w.run("m direct", 7, view_pixels=131_072, **SAME)
-    agent, one = w.run("m agent", 9, arm="agent", **SAME), w.run("m agent", 9, arm="agent", max_zooms=1, **SAME)
+    plain, wide = (w.run("m direct", 9, view_pixels=px, max_zooms=0, **SAME) for px in (65_536, 131_072))
+    agent, one = (
+        w.run("m agent", 9, arm="agent", max_zooms=3, **SAME),
+        w.run("m agent", 9, arm="agent", max_zooms=1, **SAME),
+    )
     assert named(plain, wide, agent, one) == ["m direct", "m direct, 131,072 px", "m agent", "m agent, 1 zoom"]
 
 

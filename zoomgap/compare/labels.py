@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,14 +30,20 @@ def distinct(runs: Sequence[RunData]) -> list[RunData]:
     the first characters of their ids.
     """
     fields = [flat(run.spec) for run in runs]
-    usual = {name: Counter(str(own[name]) for own in fields).most_common(1)[0][0] for name in WORDS}
+    usual = {name: _usual(name, fields) for name in WORDS}
     told = []
     for run, own in zip(runs, fields, strict=True):
         twins = [other for other, with_ in zip(fields, runs, strict=True) if with_.label == run.label]
         apart = [name for name in WORDS if any(other[name] != own[name] for other in twins)]
-        words = [WORDS[name](own[name]) for name in apart if str(own[name]) != usual[name]]
+        words = [WORDS[name](own[name]) for name in apart if own[name] != usual[name]]
         told.append(", ".join([run.label, *words]))
     return [
         replace(run, label=label if told.count(label) == 1 else f"{label} ({run.id[:4]})")
         for run, label in zip(runs, told, strict=True)
     ]
+
+
+def _usual(name: str, fields: Sequence[Mapping[str, Any]]) -> Any:
+    """What most runs have. Of zooms, most agents: arms without the tool have 0."""
+    values = [own[name] for own in fields if name != "max_zooms" or own[name]]
+    return max(values, key=values.count, default=None)
