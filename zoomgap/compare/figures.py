@@ -204,7 +204,7 @@ def by_evidence(comparison: Comparison) -> str:
     spans = [score.evidence_low for score in comparison.runs[0].by_evidence]
     if len(spans) < 2 or spans[0] is None:
         return ""
-    figure, axes = _canvas(4.6, 3.4, right=0.7)
+    figure, axes = _canvas(4.6, 3.4, right=0.66)
     labels = []
     rows = lines(comparison)
     offsets = np.linspace(-0.12, 0.12, len(rows)) if len(rows) > 1 else np.zeros(1)
