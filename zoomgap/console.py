@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from zoomgap.storage import Store
 
 
+ALL_KINDS = "all kinds"
+"""The dimension of the verdicts on all questions together."""
 MAX_PAIRS = 15
-"""Pairs that are told in the terminal: those of six runs."""
+"""Pairs that are told in the terminal: those of six runs. Of more, those of runs that have a role."""
 
 
 def print_json(value: Any) -> None:
@@ -188,15 +190,16 @@ def comparison_lines(found: dict[str, Any]) -> None:
                 print(f"note: {row['label']}, {name}: {score['acuity']['warning']}")
     names = {row["run"]: row["label"] for row in found["runs"]}
     if found["timing_session"]:
-        latency_lines(found["timing_session"], names)
+        latency_lines(found["timing_session"], names, _leading(found))
     if found["throughput"]:
         throughput_lines(found["throughput"], names)
-    for pair in found["pairs"][:MAX_PAIRS]:
+    pairs = _told(found["pairs"], _leading(found))
+    for pair in pairs:
         value = interval(pair["difference"], pair["low"], pair["high"])
         reason = f" ({pair['reason']})" if pair["reason"] else ""
-        print(f"{names[pair['a']]} - {names[pair['b']]}: {value}, p {pair['p_value']:.4f}, {pair['verdict']}{reason}")
-    if len(found["pairs"]) > MAX_PAIRS:
-        print(f"{len(found['pairs']) - MAX_PAIRS} more pairs: see --json or --report")
+        print(f"{names[pair['a']]} - {names[pair['b']]}: {value}, p {_p(pair['p_value'])}, {pair['verdict']}{reason}")
+    if more := len(found["pairs"]) - len(pairs):
+        print(f"{more} more pairs: see --json or --report")
     for gap in found["gaps"]:
         value = f"refused: {gap['refused']}" if gap["refused"] else interval(gap["difference"], gap["low"], gap["high"])
         print(f"{gap['name']} of {gap['model']}: {value}")
@@ -211,7 +214,7 @@ def comparison_lines(found: dict[str, Any]) -> None:
     for item in found["contribution"]:
         for control in item["controls"]:
             shown = control["refused"] or interval(control["difference"], control["low"], control["high"])
-            print(f"{names[item['run']]} - {names[control['run']]}: {shown}")
+            print(f"tool of {names[item['run']]}, against {names[control['run']]}: {shown}")
         zooms = ", ".join(f"{count['zooms']}: {count['share']:.0%}" for count in item["histogram"])
         once = "" if item["within_one"] is None else f"; right after at most one: {item['within_one']:.1%}"
         print(f"zooms of {names[item['run']]}: {zooms or 'no answer'}{once}")
@@ -227,14 +230,44 @@ def comparison_lines(found: dict[str, Any]) -> None:
               f"{router['measured']['axis']}, router - agent {less}")  # fmt: skip
     else:
         print(f"router: none, {found['no_router']}")
+    verdict_lines(found)
+
+
+def verdict_lines(found: dict[str, Any]) -> None:
+    """The verdicts, a line each; kinds of question with too few answers for any share one. found: as above."""
+    least = found["settings"]["min_cell"]
+    few = [c for c in found["verdicts"] if c["n"] < least and c["evidence_low"] is None and c["dimension"] != ALL_KINDS]
+    if len(few) > 1:
+        print(f"{', '.join(cell['dimension'] for cell in few)}: undecided (under {least} answers each)")
     for cell in found["verdicts"]:
-        print(f"{_place(cell)}: {cell['verdict']} ({cell['reason']})")
+        if len(few) < 2 or cell not in few:
+            print(f"{_place(cell)}: {cell['verdict']} ({cell['reason']})")
 
 
 def _place(cell: dict[str, Any]) -> str:
     """The kind of question and the sizes that a cell is about."""
+    return f"{cell['dimension']}, {_sizes(cell)}"
+
+
+def _sizes(cell: dict[str, Any]) -> str:
     low, high = cell["evidence_low"], cell["evidence_high"]
-    return f"{cell['dimension']}, " + ("all sizes" if low is None else f"{low:.0f} to {high:.0f} px")
+    return "all sizes" if low is None else f"{low:.0f} to {high:.0f} px"
+
+
+def _leading(found: dict[str, Any]) -> set[str]:
+    """The runs that have a role, or all where none has."""
+    return {row["run"] for row in found["runs"] if row["role"]} or {row["run"] for row in found["runs"]}
+
+
+def _told(pairs: list[dict[str, Any]], leading: set[str]) -> list[dict[str, Any]]:
+    """All pairs, or where they are many those of runs that have a role, MAX_PAIRS at most."""
+    if len(pairs) <= MAX_PAIRS:
+        return pairs
+    return [pair for pair in pairs if {pair["a"], pair["b"]} <= leading][:MAX_PAIRS]
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _dual_line(dual: dict[str, Any]) -> str:
@@ -252,8 +285,8 @@ def _dual_line(dual: dict[str, Any]) -> str:
     return "; ".join([held, *losses])
 
 
-def latency_lines(session: dict[str, Any], names: dict[str, str]) -> None:
-    """A timing session in words. session: of LatencySession. names: of the runs, by id."""
+def latency_lines(session: dict[str, Any], names: dict[str, str], leading: set[str]) -> None:
+    """A timing session in words. session: of LatencySession. names: of the runs, by id; leading: as in `_told`."""
     end = "" if session["ended"] else "; it was cut short"
     what = f"{session['samples']} samples x {session['rounds']}, in turn (session {session['id']}{end})"
     print(f"one answer at a time, {what}")
@@ -265,11 +298,14 @@ def latency_lines(session: dict[str, Any], names: dict[str, str]) -> None:
         rows.append((names[row["run"]], row["n"], row["errors"], *spans, *shown))
     heads = [cause.replace("_", " ") for cause in parts]
     table(("timed", "n", "errors", "p50 ms", "p95 ms", *heads), rows)
-    for pair in session["pairs"]:
+    pairs = _told(session["pairs"], leading)
+    for pair in pairs:
         more = interval(pair["difference_ms"], pair["difference_low"], pair["difference_high"], 0)
         told = f"{interval(pair['ratio'], pair['low'], pair['high'])}, difference {more} ms, n {pair['n']}"
         why = f"refused: {', '.join(pair['refused'])}"
         print(f"time {names[pair['a']]} / {names[pair['b']]}: {why if pair['refused'] else told}")
+    if more_pairs := len(session["pairs"]) - len(pairs):
+        print(f"times of {more_pairs} more pairs: see --json or --report")
 
 
 def throughput_lines(session: dict[str, Any], names: dict[str, str]) -> None:

@@ -31,7 +31,7 @@ def test_curves_have_a_row_for_every_point(found):
         assert [row[3] for row in chart.rows] == [share(point.accuracy) for point in points]
         assert sum(int(row[2]) for row in chart.rows) == 2 * 750
         for row in found.runs:
-            assert f"{row.label}: {row.by_dimension[chart.title].acuity.px:.3g} px" in chart.caption
+            assert f"{row.label}: {row.by_dimension[chart.title].acuity.px:.1f} px" in chart.caption
 
 
 def test_frontier_and_sizes_have_a_row_for_every_run(found):
@@ -71,3 +71,24 @@ def test_times_that_cannot_be_compared_give_no_frontier(world):
     page = render(unlike)
     assert "No two of them have times that can be compared" in page
     assert figures.timed_alike(unlike)[0].label == "a"
+
+
+def test_rivals_stand_on_the_frontier_and_controls_do_not(world):
+    w = world(100)
+    arms = [
+        w.run("wide", 9, view_pixels=131_072, **SAME), w.run("tiles", 9, arm="tiles", **SAME),
+        w.run("agent", 7, arm="agent", **SAME), w.run("blind", 9, arm="agent-blind", **SAME), w.run("base", 9, **SAME),
+    ]  # fmt: skip
+    shown = {row[0] for row in charts.frontier_chart(compare(arms, settings=QUICK)).rows}
+    assert shown == {"wide", "tiles", "agent", "base"}
+
+
+def test_base_agent_and_student_keep_their_colours(world):
+    w = world(60)
+    base, agent, student = w.run("b", 9, **SAME), w.run("a", 7, arm="agent", **SAME), w.run("s", 8, model="s")
+    others = [w.run(f"o{k}", 9, arm="tiles", model=f"o{k}") for k in range(9)]
+    found = compare([*others, student, agent, base], roles={student.id: "student", base.id: "base"}, settings=QUICK)
+    places = figures.places(found)
+    assert [places[run.id] for run in (base, agent, student)] == [0, 1, 2]
+    assert {places[run.id] for run in others} == set(range(3, len(figures.PALETTE))), "and share them with no other run"
+    assert len(figures.lines(found)) == figures.MAX_LINES

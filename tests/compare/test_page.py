@@ -111,10 +111,11 @@ def test_it_opens_from_disk_and_asks_for_nothing(browser, page):
 def test_the_verdict_comes_first_and_every_section_is_explained(browser, page):
     browser.open(page)
     assert sections(browser) == [
-        "Where zooming still earns its cost", "Runs", "Pairs", "Accuracy, time and size",
+        "Where zooming still earns its cost", "Runs", "Accuracy, time and size",
         "How small a thing each run reads", "Ratios of acuity", "Where the zooming gap comes from",
-        "Does the agent look at the right place, and read it?", "What the zooming tool brings",
-        "What distillation recovered", "Where the time goes", "A router between the two", "Protocol differences",
+        "Does the agent look in the right place?", "What the zooming tool brings",
+        "What distillation recovered", "Where the time goes", "A router between the two", "Pairs",
+        "Protocol differences",
         "Wins and losses", "Methods",
     ]  # fmt: skip
     bare = "[...document.querySelectorAll('section')].filter(s => !s.querySelector('p.lead')).map(s => s.id)"
@@ -254,7 +255,7 @@ def test_on_paper_everything_is_there_and_light(browser, page):
         assert title in text, title
     last = "document.querySelector('#{} details table tbody tr:last-child {}').textContent.trim()"
     assert browser.value(last.format("pairs", "td")) in text, "what is folded on the screen is open on paper"
-    assert "above chance %" in text, "tables behind charts are printed"
+    assert browser.value(last.format("acuity figure", "td:last-child")) in text, "tables behind charts are printed"
     pdf = browser.pdf()
     drawn = subprocess.run(
         ["pdftoppm", "-r", "30", "-png", "-f", "1", "-l", "1", "-"], input=pdf, capture_output=True, check=True

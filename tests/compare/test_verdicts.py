@@ -223,17 +223,17 @@ STUDENT = {"student": 0.9, "student - agent": -0.2, "agent - student": 0.03}
     [
         ({**BOUNDS, "base": 0.2, "agent": 0.24, "base - agent": 0.0}, "neither reads it", "24% above chance"),
         ({**BOUNDS, "base": 0.2, "agent": 0.24, **STUDENT}, "undecided", "no rule"),
-        ({**BOUNDS, "base - agent": -0.04}, "one glance suffices", "4.0% behind"),
+        ({**BOUNDS, "base - agent": -0.04}, "one glance suffices", "4.0 points behind"),
         ({**BOUNDS, **STUDENT, "base - agent": -0.04, "student - agent": 0.0, "student - floor": 0.1},
          "one glance suffices", "base"),
         ({**BOUNDS, **STUDENT, "student - agent": -0.03, "student - floor": 0.01}, "distilled", "above the floor"),
         ({**BOUNDS, **STUDENT, "student - agent": -0.03, "student - floor": -0.01}, "undecided", "not shown"),
         ({**BOUNDS, **STUDENT, "student - agent": -0.03}, "undecided", "no floor is compared"),
         ({**BOUNDS, "agent - base": 0.06}, "zoom still needed", "no student is compared"),
-        ({**BOUNDS, **STUDENT, "agent - student": 0.06, "agent - base": 0.2}, "zoom still needed", "6.0% ahead"),
+        ({**BOUNDS, **STUDENT, "agent - student": 0.06, "agent - base": 0.2}, "zoom still needed", "6.0 points ahead"),
         ({**BOUNDS, **STUDENT, "agent - student": 0.06, "agent - base": 0.0}, "zoom still needed", "base that is not"),
-        ({**BOUNDS, "agent - base": 0.01}, "undecided", "1.0% to 20.0% ahead of the base"),
-        ({**BOUNDS, "agent - base": -0.02}, "undecided", "2.0% behind to 20.0% ahead of the base"),
+        ({**BOUNDS, "agent - base": 0.01}, "undecided", "1.0 to 20.0 points ahead of the base"),
+        ({**BOUNDS, "agent - base": -0.02}, "undecided", "2.0 points behind to 20.0 ahead of the base"),
     ],
 )  # fmt: skip
 def test_the_rules_in_their_order(bounds, verdict, reason):

@@ -10,6 +10,7 @@ import pytest
 from tests.markup import Tags
 from zoomgap import console
 from zoomgap.compare.contribution import CONTROLS
+from zoomgap.compare.document import document as compared
 from zoomgap.pipeline import ModelChoice, RunOptions, compare_runs, make_micro, run, write_report
 from zoomgap.pipeline.reports import run_data
 from zoomgap.storage import Store
@@ -84,19 +85,19 @@ def test_every_control_and_the_agent_of_one_zoom_are_found(measured):
 def test_page_document_and_terminal_show_it(measured, tmp_path, capsys, dom_of):
     store, runs = measured
     found = compare_runs(store, list(runs.values()), {})
-    document = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    document = json.loads(json.dumps(compared(found), allow_nan=False))
     assert {"dual", "contribution", "verdicts", "verdict_note"} <= document.keys()
     console.comparison_lines(document)
     shown = capsys.readouterr().out
     assert "localisation loss" in shown or "recognition loss" in shown
-    assert "micro agent (" in shown
+    assert "micro agent, 1 zoom" in shown
     assert "all kinds, all sizes: undecided (10 answers, a verdict rests on at least 350)" in shown
     write_report(store, found, tmp_path / "report.html")
     page = dom_of(tmp_path / "report.html")
     tags = Tags(page)
     assert "script" not in tags.tags
     for heading in (
-        "Does the agent look at the right place",
+        "Does the agent look in the right place",
         "What the zooming tool brings",
         "Where one zoom is enough",
     ):

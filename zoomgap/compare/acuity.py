@@ -84,6 +84,12 @@ class Acuity:
     fit: GoodnessOfFit | None = None
     warning: str = ""
 
+    @property
+    def beyond(self) -> str:
+        """In words on which side of the sizes shown the threshold lies; "" where it is among them or unknown."""
+        sides = {"under": "below all shown", "over": "above all shown"}
+        return sides.get(self.reason.partition(" ")[0], "")
+
     def at(self, px: Array) -> Array:
         """Fitted chance-corrected accuracy at sizes in pixels; NaN where there is no curve."""
         if self.midpoint is None or self.slope is None or self.ceiling is None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from zoomgap.compare import figures
 from zoomgap.compare.rows import Comparison
-from zoomgap.compare.words import count, px, share
+from zoomgap.compare.words import count, px, share, sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def acuity_charts(comparison: Comparison) -> list[Chart]:
 
 
 def _acuity_rows(comparison: Comparison, dimension: str) -> Iterator[tuple[str, ...]]:
-    for row in comparison.runs:
+    for row in figures.headline(comparison):
         acuity = row.by_dimension[dimension].acuity
         for point in acuity.points if acuity else ():
             bounds = _interval(point.low, point.high)
@@ -57,7 +57,7 @@ def _acuity_caption(comparison: Comparison, dimension: str) -> str:
             continue
         told = acuity.reason
         if acuity.px is not None:
-            told = f"{px(acuity.px)} px ({px(acuity.low)} to {px(acuity.high)})"
+            told = f"{px(acuity.px)} px ({sizes(acuity.low, acuity.high)})"
         parts.append(f"{figures.short(row)}: {told}, n {acuity.n:,}")
     return "; ".join(parts) + "."
 
@@ -87,12 +87,14 @@ def evidence_chart(comparison: Comparison) -> Chart | None:
     if not svg:
         return None
     bins = comparison.runs[0].by_evidence
-    sizes = ", ".join(f"{score.n:,}" for score in bins)
+    counts = ", ".join(f"{score.n:,}" for score in bins)
+    drawn, runs = len(figures.lines(comparison)), len(comparison.runs)
+    more = f" {drawn} runs are drawn; the table has all {runs}." if drawn < runs else ""
     return Chart(
         title="Accuracy by size of the evidence",
         svg=Markup(svg),
-        caption=f"Thirds of the answers by size: n {sizes} in the first run. Model accuracy with its Wilson interval; "
-        "the guess rate is not taken off.",
+        caption=f"Thirds of the answers by size: n {counts} in the first run. Model accuracy with its Wilson interval; "
+        f"the guess rate is not taken off.{more}",
         columns=("run", *(f"{score.evidence_low:.0f} to {score.evidence_high:.0f} px" for score in bins)),
         rows=[
             (row.label, *(f"{share(s.accuracy)} ({_interval(s.low, s.high)}), n {s.n:,}" for s in row.by_evidence))

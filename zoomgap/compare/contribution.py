@@ -255,7 +255,7 @@ def _one_zoom(table: Table, run: RunData, one: RunData, settings: Settings) -> t
 
 def _enough(low: float, high: float, margin: float) -> tuple[ZoomVerdict, str]:
     if low > -margin:
-        return "one zoom is enough", f"one zoom is at most {max(0.0, -low):.1%} behind"
+        return "one zoom is enough", f"one zoom is at most {max(0.0, -low) * 100:.1f} points behind"
     if high < -margin:
-        return "more zooms are needed", f"one zoom is at least {-high:.1%} behind"
+        return "more zooms are needed", f"one zoom is at least {-high * 100:.1f} points behind"
     return "undecided", f"one zoom is between {low:+.1%} and {high:+.1%} of the full agent"

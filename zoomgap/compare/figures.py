@@ -19,8 +19,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from zoomgap.compare.acuity import CurvePoint
-from zoomgap.compare.rows import Comparison, RunRow
+from zoomgap.compare.rows import Comparison, Role, RunRow
 from zoomgap.compare.stats import Array
+from zoomgap.compare.words import px as px_of
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#737373", "#8a6239")
 INK, MUTED, GRID = "#1b1f24", "#5c6570", "#d8dee4"
@@ -31,7 +32,10 @@ FONT_SIZE = 8.0
 FONT = {"svg.fonttype": "none", "svg.hashsalt": "zoomgap", "font.size": FONT_SIZE, "font.family": "sans-serif"}
 MAX_CURVES = 4
 MAX_LABEL = 24
-RIVALS = ("direct", "agent")
+MAX_LINES = 6
+LEADING: tuple[Role, ...] = ("base", "agent", "student")
+"""The roles that the page is about."""
+DEPLOYABLE = ("direct", "direct-matched", "tiles", "agent", "router")
 CONTROLS = ("floor", "placebo", "ceiling")
 """Arms that one could deploy, and students that one would not: they are there to be compared with."""
 
@@ -44,9 +48,21 @@ class Label(NamedTuple):
     color: str
 
 
+def places(comparison: Comparison) -> dict[str, int]:
+    """Of each run the place of its colour in PALETTE, the same in every figure and table.
+
+    Where there are such, base, agent and student have the first three to themselves, whatever the order of the runs.
+    """
+    named = [row.run if (row := comparison.role(role)) else None for role in LEADING]
+    own = {run: place for place, run in enumerate(named) if run}
+    free = range(len(LEADING) if own else 0, len(PALETTE))
+    others = [row.run for row in comparison.runs if row.run not in own]
+    return own | {run: free[k % len(free)] for k, run in enumerate(others)}
+
+
 def color_of(comparison: Comparison, row: RunRow) -> str:
-    """The run's colour, the same in every figure and table."""
-    return PALETTE[comparison.runs.index(row) % len(PALETTE)]
+    """The run's colour."""
+    return PALETTE[places(comparison)[row.run]]
 
 
 def short(row: RunRow) -> str:
@@ -57,8 +73,8 @@ def short(row: RunRow) -> str:
 
 def headline(comparison: Comparison) -> list[RunRow]:
     """The few runs that the curves are about: base, agent and student, else the first that could be deployed."""
-    chosen = [row for row in comparison.runs if row.role in ("base", "agent", "student")]
-    return (chosen or [row for row in comparison.runs if row.arm in RIVALS] or list(comparison.runs))[:MAX_CURVES]
+    chosen = [row for row in comparison.runs if row.role in LEADING]
+    return (chosen or [row for row in comparison.runs if row.arm in DEPLOYABLE] or list(comparison.runs))[:MAX_CURVES]
 
 
 def psychometric(comparison: Comparison, dimension: str) -> str:
@@ -66,7 +82,7 @@ def psychometric(comparison: Comparison, dimension: str) -> str:
     rows = [row for row in headline(comparison) if _points(row, dimension)]
     if not rows:
         return ""
-    figure, axes = _canvas(3.4, 2.5, right=0.73)
+    figure, axes = _canvas(3.3, 2.5, right=0.71)
     sizes = [point.px for row in rows for point in _points(row, dimension)]
     low, high = min(sizes) * 0.85, max(sizes) * 1.1
     axes.axhline(0.5, color=MUTED, linewidth=0.7, dashes=(3, 3))
@@ -87,10 +103,11 @@ def psychometric(comparison: Comparison, dimension: str) -> str:
             end = float(acuity.at(np.array([high]))[0])
         if acuity.px is not None:
             axes.plot([acuity.px], [0.5], marker="|", markersize=9, markeredgewidth=1.8, color=color)
-            text = f"{text} {acuity.px:.3g} px"
+            text = f"{text} {px_of(acuity.px)} px"
         labels.append(Label(end, text, color))
     _log_sizes(axes, low, high)
     axes.set_ylim(-0.08, 1.05)
+    _percent(axes)
     axes.set_xlabel("smallest evidence, px of the direct view")
     axes.set_ylabel("accuracy above chance")
     _write_labels(axes, labels)
@@ -121,8 +138,8 @@ def frontier(comparison: Comparison) -> str:
     bottom, top = min(row.low for row in rows), max(row.high for row in rows)
     axes.set_ylim(bottom - 0.12 * (top - bottom) - 0.01, top + 0.12 * (top - bottom) + 0.01)
     _beside(axes, rows, [Label(row.accuracy, short(row), color_of(comparison, row)) for row in rows])
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    _thousands(axes)
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if f"{value:e}"[0] in "25" else "")
     _percent(axes)
     axes.set_xlabel("median time to an answer, ms (log scale)")
     axes.set_ylabel("service accuracy")
@@ -139,15 +156,15 @@ def routing(comparison: Comparison) -> str:
     never, always = measured.policy("never zoom"), measured.policy("always zoom")
     if never.cost is None or always.cost is None:
         return ""
-    figure, axes = _canvas(5.4, 3.4, right=0.74)
+    figure, axes = _canvas(4.6, 3.2, right=0.76)
     glance, agent = (color_of(comparison, comparison.run(run)) for run in (routed.glance, routed.agent))
-    colors = {"never zoom": glance, "always zoom": agent, "router": PALETTE[2], "oracle": MUTED}
+    colors = {"never zoom": glance, "always zoom": agent, "router": PALETTE[3], "oracle": MUTED}
     axes.plot([never.cost, always.cost], [never.accuracy, always.accuracy], color=MUTED, linewidth=0.9, dashes=(3, 3))
     curve = sorted((point.cost, point.accuracy) for point in measured.curve if point.cost is not None)
-    axes.plot(*zip(*curve, strict=True), color=PALETTE[2], linewidth=1.4)
+    axes.plot(*zip(*curve, strict=True), color=PALETTE[3], linewidth=1.4)
     labels = []
     for place, policy in enumerate(known):
-        color = colors.get(policy.name, PALETTE[(place + 2) % len(PALETTE)])
+        color = colors.get(policy.name, PALETTE[(place + 3) % len(PALETTE)])
         whiskers = np.array([[policy.accuracy - policy.low], [policy.high - policy.accuracy]])
         middle = np.array([policy.accuracy])
         _errorbar(axes, np.array([policy.cost]), middle, whiskers, color, MARKERS[place % len(MARKERS)], 6)
@@ -156,6 +173,7 @@ def routing(comparison: Comparison) -> str:
     bottom, top = min(policy.low for policy in known), max(policy.high for policy in known)
     axes.set_ylim(bottom - 0.05 * (top - bottom) - 0.005, top + 0.05 * (top - bottom) + 0.005)
     _percent(axes)
+    _thousands(axes)
     axes.set_xlabel(f"{routed.axis_name}, an answer")
     axes.set_ylabel("model accuracy")
     _write_labels(axes, labels)
@@ -164,22 +182,33 @@ def routing(comparison: Comparison) -> str:
 
 def timed_alike(comparison: Comparison) -> list[RunRow]:
     """Deployable runs whose timings share the circumstances of the first of them."""
-    rows = [row for row in comparison.runs if row.arm in RIVALS and row.role not in CONTROLS and row.p50_ms]
+    rows = [row for row in comparison.runs if row.arm in DEPLOYABLE and row.role not in CONTROLS and row.p50_ms]
     if not rows:
         return []
     refused = {run for pair in comparison.pairs if pair.latency_refused and pair.a == rows[0].run for run in (pair.b,)}
     return [row for row in rows if row.run not in refused]
 
 
+def lines(comparison: Comparison) -> list[RunRow]:
+    """The runs that one drawing can hold: all, or where they are many the headline, then what could be deployed."""
+    if len(comparison.runs) <= MAX_LINES:
+        return list(comparison.runs)
+    rows = headline(comparison)
+    for wanted in (DEPLOYABLE, tuple(row.arm for row in comparison.runs)):
+        rows += [row for row in comparison.runs if row.arm in wanted and row not in rows and row.role not in CONTROLS]
+    return rows[:MAX_LINES]
+
+
 def by_evidence(comparison: Comparison) -> str:
-    """Model accuracy of every run in each bin of evidence sizes; "" without evidence boxes."""
+    """Model accuracy of `lines` in each bin of evidence sizes; "" without evidence boxes."""
     spans = [score.evidence_low for score in comparison.runs[0].by_evidence]
     if len(spans) < 2 or spans[0] is None:
         return ""
-    figure, axes = _canvas(4.6, 3.4, right=0.7)
+    figure, axes = _canvas(4.6, 3.4, right=0.66)
     labels = []
-    offsets = np.linspace(-0.12, 0.12, len(comparison.runs)) if len(comparison.runs) > 1 else np.zeros(1)
-    for row, offset in zip(comparison.runs, offsets, strict=True):
+    rows = lines(comparison)
+    offsets = np.linspace(-0.12, 0.12, len(rows)) if len(rows) > 1 else np.zeros(1)
+    for row, offset in zip(rows, offsets, strict=True):
         scores = [(i, s) for i, s in enumerate(row.by_evidence) if s.accuracy is not None]
         if not scores:
             continue
@@ -201,12 +230,12 @@ def by_evidence(comparison: Comparison) -> str:
     axes.set_xlabel("smallest evidence, px of the direct view")
     axes.set_ylabel("model accuracy")
     _write_labels(axes, labels)
-    return _svg(figure, "evidence", "Accuracy of every run by size of the evidence")
+    return _svg(figure, "evidence", "Accuracy by size of the evidence")
 
 
 PART_COLORS = {
-    "calls": 0, "image_tokens": 5, "generated_tokens": 2, "view": 8, "preprocess": 4, "tool": 1, "rest": 7,
-    "unsplit": 3,
+    "calls": 6, "image_tokens": 5, "generated_tokens": 4, "view": 8, "preprocess": 3, "tool": 1, "rest": 7,
+    "unsplit": 0,
 }  # fmt: skip
 """Colours of the causes of time, as places in PALETTE."""
 
@@ -214,7 +243,7 @@ PART_COLORS = {
 def time_parts(comparison: Comparison) -> str:
     """Mean time to an answer of each run in the timing session, stacked by cause; "" without a session.
 
-    Causes below 0, which a fit may leave, stand left of 0. The table beside it is its legend.
+    Causes below 0, which a fit may leave, stand left of 0. The page has a legend of the colours.
     """
     session = comparison.timing_session
     rows = [row for row in session.runs if row.n] if session else []
@@ -230,13 +259,14 @@ def time_parts(comparison: Comparison) -> str:
             axes.barh(place, ms, left=up if ms >= 0 else down, height=0.62, color=PALETTE[PART_COLORS[part.cause]])
             up, down = up + max(ms, 0.0), down + min(ms, 0.0)
         axes.annotate(
-            f"{row.mean_ms:.0f} ms", (up, place), xytext=(5, 0), textcoords="offset points", va="center", color=INK,
+            f"{row.mean_ms:,.0f} ms", (up, place), xytext=(5, 0), textcoords="offset points", va="center", color=INK,
             fontsize=FONT_SIZE,
         )  # fmt: skip
     axes.set_yticks(range(len(rows)), [short(comparison.run(row.run)) for row in rows])
     axes.invert_yaxis()
     box = axes.get_position()
     axes.set_position((0.24, box.y0, 0.62, box.height))
+    _thousands(axes)
     axes.set_xlabel("mean time to an answer, ms")
     return _svg(figure, "time-parts", "Mean time to an answer of each run by cause")
 
@@ -278,6 +308,10 @@ def _errorbar(axes: Axes, x: Array, y: Array, whiskers: Array, color: str, marke
 
 def _percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def _thousands(axes: Axes) -> None:
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
 
 
 def _log_sizes(axes: Axes, low: float, high: float) -> None:

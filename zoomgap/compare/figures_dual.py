@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from zoomgap.compare.agent_rows import Contribution, Dual, Sighting, ZoomCount
-from zoomgap.compare.figures import MUTED, PALETTE, Label, _canvas, _errorbar, _percent, _svg, _write_labels
+from zoomgap.compare.figures import GRID, MUTED, PALETTE, Label, _canvas, _errorbar, _percent, _svg, _write_labels
 
 LOSSES: dict[Sighting, str] = {"no zoom": "no-zoom loss", "missed": "localisation loss", "held": "recognition loss"}
-COLORS: dict[Sighting, str] = {"no zoom": PALETTE[7], "missed": PALETTE[1], "held": PALETTE[0]}
+COLORS: dict[Sighting, str] = {"no zoom": PALETTE[7], "missed": PALETTE[4], "held": PALETTE[6]}
 SIGNS: dict[Sighting, str] = {"no zoom": "s", "missed": "o", "held": "D"}
 
 
@@ -19,7 +20,7 @@ def losses(dual: Dual) -> str:
     parts = [part for part in (dual.overall, *dual.by_evidence) if part.n and part.losses]
     if not parts:
         return ""
-    figure, axes = _canvas(5.6, 3.0, right=0.74)
+    figure, axes = _canvas(4.6, 2.9, right=0.76)
     axes.axhline(0, color=MUTED, linewidth=0.8)
     labels = []
     for place, name in enumerate(LOSSES):
@@ -35,8 +36,8 @@ def losses(dual: Dual) -> str:
         labels.append(Label(float(middle[-1]), LOSSES[name], COLORS[name]))
     axes.set_xticks(range(len(parts)), [part.name for part in parts])
     axes.set_xlim(-0.4, len(parts) - 0.6)
-    _percent(axes)
-    axes.set_ylabel("lost against the region arm")
+    _in_points(axes)
+    axes.set_ylabel("lost against the region arm, points")
     axes.set_xlabel("smallest evidence, px of the direct view")
     _write_labels(axes, labels)
     return _svg(
@@ -44,12 +45,14 @@ def losses(dual: Dual) -> str:
     )
 
 
-def gains(contribution: Contribution) -> str:
-    """What the agent is ahead of each control by, over all answers and by size; "" without controls."""
+def gains(contribution: Contribution, places: Mapping[str, int]) -> str:
+    """What the agent is ahead of each control by, over all answers and by size; "" without controls. places: of the
+    runs' colours.
+    """
     controls = [control for control in contribution.controls if control.difference is not None]
     if not controls:
         return ""
-    figure, axes = _canvas(5.6, 3.0, right=0.8)
+    figure, axes = _canvas(4.6, 2.9, right=0.78)
     axes.axhline(0, color=MUTED, linewidth=0.8)
     names = ["all answers", *(part.name for part in controls[0].by_evidence)]
     offsets = np.linspace(-0.24, 0.24, len(controls)) if len(controls) > 1 else np.zeros(1)
@@ -59,29 +62,30 @@ def gains(contribution: Contribution) -> str:
         figures += [(part.difference, part.low, part.high) for part in control.by_evidence]
         known = [(i, d, low, high) for i, (d, low, high) in enumerate(figures) if None not in (d, low, high)]
         x, middle, low, high = (np.array(column, dtype=float) for column in zip(*known, strict=True))
-        color = PALETTE[k % len(PALETTE)]
+        color = PALETTE[places[control.run]]
         _errorbar(axes, x + offset, middle, np.stack([middle - low, high - middle]), color, "oD^sv"[k % 5], 5.0)
         labels.append(Label(float(middle[-1]), control.arm, color))
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.4, len(names) - 0.6)
-    _percent(axes)
-    axes.set_ylabel("agent ahead of the control")
+    _in_points(axes)
+    axes.set_ylabel("agent − control, points")
     axes.set_xlabel("smallest evidence, px of the direct view")
     _write_labels(axes, labels)
     return _svg(figure, f"gains-{contribution.run}", "How far the agent is ahead of each control")
 
 
-def zoom_counts(contribution: Contribution) -> str:
-    """How often the agent zoomed, and the accuracy at each count; "" without answers."""
+def zoom_counts(contribution: Contribution, places: Mapping[str, int]) -> str:
+    """How often the agent zoomed, and the accuracy at each count; "" without answers. places: as in `gains`."""
     counts: Sequence[ZoomCount] = contribution.histogram
     if not counts:
         return ""
-    figure, axes = _canvas(4.6, 2.8, right=0.76)
+    figure, axes = _canvas(4.6, 2.9, right=0.76)
     x = np.arange(len(counts), dtype=np.float64)
-    axes.bar(x, [count.share for count in counts], width=0.7, color=PALETTE[5], linewidth=0)
+    axes.bar(x, [count.share for count in counts], width=0.7, color=GRID, linewidth=0)
     middle = np.array([count.accuracy for count in counts])
     whiskers = np.array([[c.accuracy - c.low for c in counts], [c.high - c.accuracy for c in counts]])
-    _errorbar(axes, x, middle, whiskers, PALETTE[1], "o", 5.0)
+    color = PALETTE[places[contribution.run]]
+    _errorbar(axes, x, middle, whiskers, color, "o", 5.0)
     axes.set_xticks(x, [str(count.zooms) for count in counts])
     axes.set_xlim(-0.6, len(counts) - 0.4)
     axes.set_ylim(0, 1.05)
@@ -89,6 +93,10 @@ def zoom_counts(contribution: Contribution) -> str:
     axes.set_xlabel("zooms before the answer")
     _write_labels(
         axes,
-        [Label(counts[-1].share, "share of answers", PALETTE[5]), Label(counts[-1].accuracy, "accuracy", PALETTE[1])],
+        [Label(counts[-1].share, "share of answers", MUTED), Label(counts[-1].accuracy, "accuracy", color)],
     )
     return _svg(figure, f"zooms-{contribution.run}", "How often the agent zoomed, and its accuracy at each count")
+
+
+def _in_points(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:+.0f}".replace("-", "−").replace("+0", "0"))

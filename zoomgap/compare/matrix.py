@@ -7,7 +7,7 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from zoomgap.compare.rows import Cell, Comparison
-from zoomgap.compare.verdicts import span_name
+from zoomgap.compare.verdicts import ALL_KINDS, span_name
 
 
 class Entry(NamedTuple):
@@ -19,7 +19,9 @@ class Entry(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """columns: sizes in words, small first, then all sizes where a row has several. rows: name and entries."""
+    """columns: sizes in words, small first, then all sizes where a row has several. rows: name and entries,
+    all kinds together first.
+    """
 
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Entry]]]
@@ -31,6 +33,7 @@ def matrix(comparison: Comparison) -> Matrix:
     edges = sorted(
         {edge for c in comparison.verdicts for edge in (c.evidence_low, c.evidence_high) if edge is not None}
     )
+    rows.sort(key=lambda row: row[0] != ALL_KINDS)  # what decides first
     columns = [span_name(low, high) for low, high in pairwise(edges)] + [span_name(None, None)]
     return Matrix(columns, [(name, [_entry(cell, cells, edges) for cell in cells]) for name, cells in rows])
 

@@ -97,6 +97,7 @@ class SampleGroup:
 def render(comparison: Comparison, samples: Sequence[SampleGroup] = ()) -> str:
     """The whole report as HTML. Sample pages over MAX_TRACE_BYTES together are left out, and the page says how many."""
     kept, left_out = _within(samples, MAX_TRACE_BYTES)
+    colors = figures.places(comparison)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -106,7 +107,7 @@ def render(comparison: Comparison, samples: Sequence[SampleGroup] = ()) -> str:
             warnings=warnings(comparison),
             headline=figures.headline(comparison),
             names={row.run: row.label for row in comparison.runs},
-            colors={row.run: comparison.runs.index(row) % len(figures.PALETTE) for row in comparison.runs},
+            colors=colors,
             curves=charts.acuity_charts(comparison),
             frontier=charts.frontier_chart(comparison),
             routing=Markup(figures.routing(comparison)),
@@ -115,11 +116,12 @@ def render(comparison: Comparison, samples: Sequence[SampleGroup] = ()) -> str:
             matrix=matrix(comparison),
             duals=[(dual, Markup(figures_dual.losses(dual))) for dual in comparison.dual],
             contributions=[
-                (item, Markup(figures_dual.gains(item)), Markup(figures_dual.zoom_counts(item)))
+                (item, Markup(figures_dual.gains(item, colors)), Markup(figures_dual.zoom_counts(item, colors)))
                 for item in comparison.contribution
             ],
             time_parts=Markup(figures.time_parts(comparison)),
             part_colors=figures.PART_COLORS,
+            causes=_causes(comparison),
             groups=[list(group) for _, group in groupby(comparison.gaps, key=lambda gap: gap.model)],
             faulty=_faulty_fields(comparison),
             groups_of_samples=kept,
@@ -160,13 +162,19 @@ def _faulty_fields(comparison: Comparison) -> dict[str, str]:
     }
 
 
+def _causes(comparison: Comparison) -> set[str]:
+    """The causes that the time of some run of the session has: the others need no place in table and legend."""
+    session = comparison.timing_session
+    return {part.cause for row in session.runs for part in row.parts if part.ms} if session else set()
+
+
 def _untimed(comparison: Comparison) -> list[str]:
     """Deployable runs that the frontier leaves out because their timings cannot be compared."""
     shown = {row.run for row in figures.timed_alike(comparison)}
     return [
         row.label
         for row in comparison.runs
-        if row.arm in figures.RIVALS and row.run not in shown and row.role not in figures.CONTROLS
+        if row.arm in figures.DEPLOYABLE and row.run not in shown and row.role not in figures.CONTROLS
     ]
 
 

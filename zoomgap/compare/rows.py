@@ -124,6 +124,17 @@ class RunRow:
     timing: Timing
     incomplete: str
 
+    @property
+    def acuity_unknown(self) -> str:
+        """Why acuity_px is None, as most kinds of question have it; "" where it is known."""
+        if self.acuity_px is not None:
+            return ""
+        beyond = [score.acuity.beyond for score in self.by_dimension.values() if score.acuity and score.acuity.beyond]
+        if not beyond:
+            return "not known"
+        most = max(sorted(set(beyond)), key=beyond.count)
+        return f"{most}, {beyond.count(most)} of {len(self.by_dimension)} kinds"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairRow:

@@ -153,7 +153,7 @@ def _cell(
     if faulty:
         reason = faulty.partition(":")[0]
     elif place.n < settings.min_cell:
-        reason = f"{place.n} answers, a verdict rests on at least {settings.min_cell}"
+        reason = f"{place.n:,} answers, a verdict rests on at least {settings.min_cell:,}"
     else:
         bounds = _bounds(table, rows, place.mask, confidence)
         verdict, reason = decide(bounds, settings.margin)
@@ -208,14 +208,16 @@ def decide(bounds: Mapping[str, float], margin: float) -> tuple[CellVerdict, str
     if max(uppers.values()) < UNREADABLE:
         return "neither reads it", f"every arm reads under {max(0.01, *uppers.values()):.0%} above chance"
     if bounds.get("base - agent", -1.0) > -margin:
-        return "one glance suffices", f"the base is at most {max(0.0, -bounds['base - agent']):.1%} behind the agent"
+        return "one glance suffices", f"the base is at most {_points(-bounds['base - agent'])} behind the agent"
     matched = bounds.get("student - agent", -1.0) > -margin
     if matched and bounds.get("student - floor", -1.0) > 0:
-        behind = max(0.0, -bounds["student - agent"])
-        return "distilled", f"the student is at most {behind:.1%} behind the agent, and above the floor"
+        return (
+            "distilled",
+            f"the student is at most {_points(-bounds['student - agent'])} behind the agent, and above the floor",
+        )
     other = "student" if student else "base"
     if bounds[f"agent - {other}"] > margin:
-        ahead = f"the agent is at least {bounds[f'agent - {other}']:.1%} ahead of the {other}"
+        ahead = f"the agent is at least {_points(bounds[f'agent - {other}'])} ahead of the {other}"
         if not student:
             return "zoom still needed", f"{ahead}; no student is compared"
         if "agent - base" in bounds and bounds["agent - base"] <= margin:
@@ -225,7 +227,7 @@ def decide(bounds: Mapping[str, float], margin: float) -> tuple[CellVerdict, str
         floor = "it is not shown to be above the floor" if "student - floor" in bounds else "no floor is compared"
         return (
             "undecided",
-            f"the student is at most {max(0.0, -bounds['student - agent']):.1%} behind the agent, but {floor}",
+            f"the student is at most {_points(-bounds['student - agent'])} behind the agent, but {floor}",
         )
     least, most = bounds[f"agent - {other}"], -bounds[f"{other} - agent"]
     span = f"the agent is {_lead(least, most)} the {other}, which no rule decides"
@@ -234,6 +236,12 @@ def decide(bounds: Mapping[str, float], margin: float) -> tuple[CellVerdict, str
 
 def _lead(least: float, most: float) -> str:
     """By how much one arm is ahead, from one share to another."""
+    low, high = abs(least) * 100, abs(most) * 100
     if least >= 0:
-        return f"{least:.1%} to {most:.1%} ahead of"
-    return f"{-least:.1%} behind to {most:.1%} ahead of" if most > 0 else f"{-most:.1%} to {-least:.1%} behind"
+        return f"{low:.1f} to {high:.1f} points ahead of"
+    return f"{low:.1f} points behind to {high:.1f} ahead of" if most > 0 else f"{high:.1f} to {low:.1f} points behind"
+
+
+def _points(difference: float) -> str:
+    """A bound on how far one arm is ahead, none where it is not."""
+    return f"{max(0.0, difference) * 100:.1f} points"

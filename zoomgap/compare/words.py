@@ -23,13 +23,24 @@ def whole(value: float) -> str:
 
 
 def px(value: float | None) -> str:
-    """A size in pixels, three digits."""
-    return DASH if value is None else f"{value:.3g}"
+    """A size in pixels: a tenth under 100, whole from there up."""
+    return DASH if value is None else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
+
+
+def sizes(low: float | None, high: float | None) -> str:
+    """An interval of sizes; a bound is None where it lies beyond the sizes shown."""
+    if low is None or high is None:
+        return f"up to {px(high)}" if high is not None else f"from {px(low)} up" if low is not None else "no bounds"
+    return f"{px(low)} to {px(high)}"
 
 
 def count(value: float | None) -> str:
-    """A count, a mean of counts or milliseconds: three digits, whole from 100 up."""
-    return DASH if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    """A mean of counts or milliseconds: three digits, whole from 100 up."""
+    if value is None:
+        return DASH
+    size = abs(value)
+    places = 0 if size >= 99.95 or size == 0 else 1 if size >= 9.995 else 2
+    return f"{value:,.{places}f}".replace("-", "−")
 
 
 def p(value: float) -> str:
@@ -46,6 +57,7 @@ def field(value: Any) -> str:
 
 
 FILTERS = {
-    "share": share, "points": points, "whole": whole, "px": px, "ms": count, "count": count, "p": p, "value": field,
+    "share": share, "points": points, "whole": whole, "px": px, "sizes": sizes, "ms": count, "count": count, "p": p,
+    "value": field,
 }  # fmt: skip
 """By the names that templates use."""

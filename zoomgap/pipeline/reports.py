@@ -68,10 +68,11 @@ def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str], al
     although they change answers. Times are those of the latest timing session that holds most of the runs, if any.
     """
     from zoomgap.compare import Settings, compare
+    from zoomgap.compare.labels import distinct
     from zoomgap.compare.plan import plan_before
 
     named = {store.run(run).id: f"{role} {store.run(run).arm}" for run, role in roles.items()}
-    data = _timed(store, _distinct(_run_data(store, runs, named)))
+    data = _timed(store, distinct(_run_data(store, runs, named)))
     plan = plan_before(store.plans(data[0].spec.benchmark), data) if data else None
     settings = Settings(allow=tuple(allow))
     return compare(data, roles=roles, guess=chance, settings=settings, plan=plan)  # type: ignore[arg-type]
@@ -132,12 +133,6 @@ def chance(sample: Sample) -> float:
     return (
         micro.guess_rate(sample.dimension, sample.answer_kind) if micro.is_micro(sample.id) else default_guess(sample)
     )
-
-
-def _distinct(runs: Sequence[RunData]) -> list[RunData]:
-    """Runs whose labels are alike are told apart by the first characters of their ids."""
-    labels = [run.label for run in runs]
-    return [replace(run, label=f"{run.label} ({run.id[:4]})") if labels.count(run.label) > 1 else run for run in runs]
 
 
 def _timed(store: Store, runs: Sequence[RunData]) -> list[RunData]:
