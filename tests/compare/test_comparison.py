@@ -274,7 +274,7 @@ def test_bad_input_is_named(world):
         compare([run, run])
     with pytest.raises(UsageError, match=r"two versions of a benchmark \(sim 0 and sim 1\)"):
         compare([run, w.run("b", benchmark_sha256="1")])
-    with pytest.raises(UsageError, match=r"unlike benchmarks \(sim, other\)"):
+    with pytest.raises(UsageError, match=r"unlike benchmarks \(sim 0 and other 1\)"):
         compare([run, w.run("b", benchmark="other", benchmark_sha256="1")])
     with pytest.raises(UsageError, match="answer twice"):
         compare([RunData(run.spec, "a", [*run.results, run.results[0]], [])])

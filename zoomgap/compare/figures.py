@@ -31,7 +31,7 @@ FONT_SIZE = 8.0
 FONT = {"svg.fonttype": "none", "svg.hashsalt": "zoomgap", "font.size": FONT_SIZE, "font.family": "sans-serif"}
 MAX_CURVES = 4
 MAX_LABEL = 24
-RIVALS = ("direct", "agent")
+RIVALS = ("direct", "tiles", "agent", "router")
 CONTROLS = ("floor", "placebo", "ceiling")
 """Arms that one could deploy, and students that one would not: they are there to be compared with."""
 

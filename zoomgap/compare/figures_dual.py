@@ -45,8 +45,8 @@ def losses(dual: Dual) -> str:
 
 
 def gains(contribution: Contribution) -> str:
-    """What the agent is ahead of each control by, over all answers and by size; "" without controls."""
-    controls = [control for control in contribution.controls if control.difference is not None]
+    """What the agent is ahead of each control by, over all answers and by size; "" without one that is not refused."""
+    controls = [control for control in contribution.controls if not control.refused]
     if not controls:
         return ""
     figure, axes = _canvas(5.6, 3.0, right=0.8)
