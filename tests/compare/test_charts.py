@@ -71,3 +71,11 @@ def test_times_that_cannot_be_compared_give_no_frontier(world):
     page = render(unlike)
     assert "No two of them have times that can be compared" in page
     assert figures.timed_alike(unlike)[0].label == "a"
+
+
+def test_tiles_and_routers_stand_on_the_frontier_too(world):
+    w = world(100)
+    runs = [w.run(arm, arm=arm, **SAME) for arm in ("direct", "tiles", "agent", "router", "region")]
+    chart = charts.frontier_chart(compare(runs, settings=replace(QUICK, confidence=0.9)))
+    assert {row[0] for row in chart.rows} == {"direct", "tiles", "agent", "router"}
+    assert "90% interval" in chart.columns

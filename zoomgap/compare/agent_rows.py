@@ -77,7 +77,8 @@ class Dual:
     """Where one run of an agent loses answers: its crops miss the evidence, or hold it and it is misread.
 
     region: the region run that it is set against, None with the reason (there is none, or it is refused).
-    n: answers with evidence boxes; unboxed: answers without, which are left out. kind: of the boxes. cover: share of a box that a crop must show to hold it.
+    n: answers with evidence boxes; unboxed: answers without,
+    which are left out. kind: of the boxes. cover: share of a box that a crop must show to hold it.
     ways: share of the answers that zoomed whose crops held the evidence, by how strictly that is meant. view_px,
     crop_px: median side of the smallest evidence where it was held, in the full image and in the sharpest such crop.
     """
@@ -172,7 +173,8 @@ class Contribution:
     """What zooming brought one run of an agent, against each control of its model that was run.
 
     schema: accuracy(direct-schema) - accuracy(direct), None unless both were run alike. rerun: the agent against
-    itself. within_one: share of the answers that are right with at most one zoom; of_right: the same as a share of the right
+    itself.
+    within_one: share of the answers that are right with at most one zoom; of_right: the same as a share of the right
     ones, None where none is right. one_zoom_run: the same agent with one zoom at most, None with the reason.
     """
 

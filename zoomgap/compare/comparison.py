@@ -84,8 +84,9 @@ def compare(
     roles: run id -> base (the model before distillation, at one glance), agent, or a student and its controls. Unless
     given, the agent is the run of that arm that may zoom most, the first of several, and the base is the direct run of
     the agent's model that is most like it. guess: used for answer forms of which no `no-image` run tells the guess
-    rate. plan: stored before the first answer; its margin, power and level take the place of those of the settings. Raises UsageError for runs
-    that cannot be compared.
+    rate.
+    plan: stored before the first answer; its margin, power and level take the place of those of the settings. Raises
+    UsageError for runs that cannot be compared.
     """
     settings = settings or Settings()
     if plan is not None:

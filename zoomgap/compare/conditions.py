@@ -369,7 +369,8 @@ def _check_comparable(comparison: Comparison, figures: list[Figure]) -> None:
             if a.attempted != b.attempted or pair.n < a.attempted - a.errors - b.errors:
                 raise UsageError(
                     f"{text} are over {a.attempted:,} and {b.attempted:,} answers of which they share "
-                    f"{pair.n:,}: finish the runs, or compare the answers that they share with low({first.text} - {second.text}) or high(...)"
+                    f"{pair.n:,}: finish the runs, or compare the answers that they "
+                    f"share with low({first.text} - {second.text}) or high(...)"
                 )
         if {first.metric, second.metric} <= set(OF_TIME) and pair.latency_refused:
             raise UsageError(f"times of {text} cannot be compared: {', '.join(pair.latency_refused)}")

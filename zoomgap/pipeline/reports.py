@@ -69,7 +69,8 @@ def document(comparison: Comparison) -> dict[str, Any]:
 
 
 def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str], allow: Sequence[str] = ()) -> Comparison:
-    """Compare stored runs. roles: run id -> base, agent, student, floor, placebo or ceiling. allow: settings that may differ
+    """Compare stored runs. roles: run id -> base, agent, student, floor, placebo or ceiling.
+    allow: settings that may differ
     although they change answers. Times are those of the latest timing session that holds most of the runs, if any.
     """
     from zoomgap.compare import Settings, compare
