@@ -24,7 +24,7 @@ def compare(
     ] = None,
     role: Annotated[
         list[str] | None,
-        typer.Option(help="ROLE=RUN with base, student, floor, placebo or ceiling; for the recovered share."),
+        typer.Option(help="ROLE=RUN with base, agent, student, floor, placebo or ceiling; repeat it."),
     ] = None,
     time: Annotated[
         bool, typer.Option("--time", help="First time the runs anew, one answer at a time, in turn on each sample.")
@@ -66,6 +66,8 @@ def compare(
     for path in report or []:
         pipeline.check_report(path)
     conditions = [pipeline.parse_condition(text) for text in fail_if or []]
+    with opened(db, readonly=True) as store:
+        roles = pipeline.parse_roles(store, role or [])
     for asked, flight in ((time, None), (throughput, in_flight or 8)):
         if asked:
             _time_runs(db, runs, pipeline.TimeOptions(
@@ -73,7 +75,6 @@ def compare(
                 timeout_s=timeout,
             ))  # fmt: skip
     with opened(db, readonly=True) as store:
-        roles = dict(pipeline.parse_role(store, text) for text in role or [])
         comparison = pipeline.compare_runs(store, runs, roles, allow or [])
         for path in report or []:
             pipeline.write_report(store, comparison, path)

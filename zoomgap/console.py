@@ -180,7 +180,8 @@ def comparison_lines(found: dict[str, Any]) -> None:
         accuracy = f"{row['accuracy']:.3f}"
         kinds = f"{len(row['acuity_dimensions'])} of {len(row['by_dimension'])}"
         rows.append((row["run"], row["label"], row["n"], accuracy, bounds, row["errors"], p50, acuity, kinds))
-    table(("run", "what", "n", "accuracy", "95%", "errors", "p50 ms", "acuity px", "kinds"), rows)
+    level = f"{found['settings']['confidence']:.0%}"
+    table(("run", "what", "n", "accuracy", level, "errors", "p50 ms", "acuity px", "kinds"), rows)
     print(f"graded by {found['grader'] or 'nobody'}; {found['margin_note']}")
     for note in found["notes"]:
         print(f"note: {note}")

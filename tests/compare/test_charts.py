@@ -92,3 +92,11 @@ def test_base_agent_and_student_keep_their_colours(world):
     assert [places[run.id] for run in (base, agent, student)] == [0, 1, 2]
     assert {places[run.id] for run in others} == set(range(3, len(figures.PALETTE))), "and share them with no other run"
     assert len(figures.lines(found)) == figures.MAX_LINES
+
+
+def test_tiles_and_routers_stand_on_the_frontier_too(world):
+    w = world(100)
+    runs = [w.run(arm, arm=arm, **SAME) for arm in ("direct", "tiles", "agent", "router", "region")]
+    chart = charts.frontier_chart(compare(runs, settings=replace(QUICK, confidence=0.9)))
+    assert {row[0] for row in chart.rows} == {"direct", "tiles", "agent", "router"}
+    assert "90% interval" in chart.columns

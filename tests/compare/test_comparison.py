@@ -272,9 +272,9 @@ def test_bad_input_is_named(world):
         compare([RunData(run.spec, "a", [], [])])
     with pytest.raises(UsageError, match="named twice"):
         compare([run, run])
-    with pytest.raises(UsageError, match="two versions of sim"):
+    with pytest.raises(UsageError, match=r"two versions of a benchmark \(sim 0 and sim 1\)"):
         compare([run, w.run("b", benchmark_sha256="1")])
-    with pytest.raises(UsageError, match=r"unlike benchmarks \(sim, other\)"):
+    with pytest.raises(UsageError, match=r"unlike benchmarks \(sim 0 and other 1\)"):
         compare([run, w.run("b", benchmark="other", benchmark_sha256="1")])
     with pytest.raises(UsageError, match="answer twice"):
         compare([RunData(run.spec, "a", [*run.results, run.results[0]], [])])
@@ -296,3 +296,14 @@ def test_verdicts_of_two_graders_are_not_compared(world):
     assert compare([first], settings=QUICK).grader == "rules-1"
     with pytest.raises(UsageError, match="verdicts of rules-1 and rules-2 cannot be compared: zoomgap regrade"):
         compare([first, second], settings=QUICK)
+
+
+def test_a_rerun_in_other_words_takes_the_place_of_no_arm(world):
+    w = world(300)
+    again = w.run("again", 20, variant=1, prompts="other", **MODEL)
+    base, agent = w.run("base", 20, **MODEL), w.run("agent", 7, arm="agent", **MODEL)
+    region = w.run("region", 6, arm="region", **MODEL)
+    found = compare([again, base, agent, region], settings=QUICK)
+    assert found.role("base").run == base.id
+    (gap,) = found.gaps
+    assert (gap.a, gap.b, gap.refused) == (region.id, base.id, "")

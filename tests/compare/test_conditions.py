@@ -179,6 +179,16 @@ def test_runs_that_cannot_be_compared_are_not(world):
     agent = w.run("agent", 7, arm="agent", **SAME)
     half = replace(agent, results=agent.results[:100], samples=200)
     partial = compare([base, half], settings=Settings(draws=30, curve_draws=10))
-    with pytest.raises(UsageError, match="over 200 and 100 answers: finish the runs, or compare"):
+    with pytest.raises(
+        UsageError, match="over 200 and 100 answers of which they share 100: finish the runs, or compare"
+    ):
         parse("base < agent").judge(partial)
     assert parse("high(base - agent) < 0").judge(partial).holds
+    other = replace(agent, results=agent.results[100:])
+    apart = compare([replace(base, results=base.results[:100]), other], settings=Settings(draws=30, curve_draws=10))
+    with pytest.raises(UsageError, match="cannot be compared: the runs share no answer"):
+        parse("base < agent").judge(apart)
+    half = replace(agent, results=agent.results[50:150])
+    shifted = compare([replace(base, results=base.results[:100]), half], settings=Settings(draws=30, curve_draws=10))
+    with pytest.raises(UsageError, match="over 100 and 100 answers of which they share 50"):
+        parse("base < agent").judge(shifted)

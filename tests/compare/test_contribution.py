@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.compare.zooming import answered
+from zoomgap.compare import figures_dual
 from zoomgap.compare.comparison import compare
 from zoomgap.compare.contribution import CONTROLS
 from zoomgap.compare.rows import Settings
@@ -182,3 +183,14 @@ def test_all_wrong_has_no_share_of_what_was_solved(world):
     assert item.within_one == 0
     assert item.controls[0].survived.share is None
     assert "solved none" in item.controls[0].survived.reason
+
+
+def test_what_is_refused_stands_in_no_figure_beside(world):
+    w = world(200)
+    agent, faulty = w.run("a", arm="agent", **MODEL), w.run("d", errors=0.3, **MODEL)
+    schema = w.run("s", arm="direct-schema", **MODEL)
+    (item,) = compare([agent, faulty, schema], settings=QUICK).contribution
+    assert item.schema is None
+    assert {count.direct for count in item.histogram} == {None}
+    (alone,) = compare([agent, faulty], settings=QUICK).contribution
+    assert figures_dual.gains(alone) == ""

@@ -187,3 +187,12 @@ def test_errors_and_other_arms_have_no_dual_view(known, world):
     (dual,) = compare([RunData(agent.spec, "a", broken, [], agent.crops), region], settings=QUICK).dual
     assert dual.n == 2160
     assert compare([region], settings=QUICK).dual == ()
+
+
+def test_a_region_run_that_is_refused_bounds_nothing(world):
+    w = world(200)
+    agent = answered(w.run("a", arm="agent", **MODEL), lambda k: True, ["held"] * 200)
+    (dual,) = compare([agent, w.run("r", arm="region", errors=0.3, **MODEL)], settings=QUICK).dual
+    assert dual.region is None
+    assert dual.reason.startswith("no losses: over 2% endpoint errors in r")
+    assert dual.overall.losses == ()

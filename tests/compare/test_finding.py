@@ -149,3 +149,13 @@ def test_one_run_and_two_that_are_no_agent_and_glance(world):
 )
 def test_parts_of_a_time_in_words(ratio, words):
     assert part_of(ratio) == words
+
+
+def test_it_tells_the_confidence_and_why_nothing_is_decided(world):
+    w = world(1200)
+    runs = [w.run("b", 20, **MODEL), w.run("a", 7, arm="agent", **MODEL), w.run("s", 12, model="s")]
+    runs.append(w.run("f", 20, errors=0.2, model="f"))
+    roles = {runs[2].id: "student", runs[3].id: "floor"}
+    sentence = finding(compare(runs, roles, settings=replace(QUICK, confidence=0.9)))
+    assert "(90% interval of the difference" in sentence
+    assert "but there is no verdict: over 2% endpoint errors in f" in sentence

@@ -63,3 +63,14 @@ def test_without_reruns_there_is_no_floor(world):
     found = compare([w.run("a", **MODEL), w.run("b", arm="agent", **MODEL)], settings=QUICK)
     assert found.noise == ()
     assert found.pairs[0].noise_floor is None
+
+
+def test_greedy_answers_that_come_again_are_no_measure_of_luck(world):
+    w = world(60)
+    once = w.run("a", **MODEL)
+    results = [*once.results, *(replace(r, attempt=1) for r in once.results)]
+    assert compare([RunData(replace(once.spec, attempts=2), "a", results, [])], settings=QUICK).noise == ()
+    words = RunData(replace(once.spec, variant=1), "b", once.results, [])
+    (floor,) = compare([once, words], settings=QUICK).noise
+    assert floor.flips == 0
+    assert 0.01 < floor.floor < 0.1

@@ -59,6 +59,8 @@ def test_a_pilot_tells_discordance_and_clusters(world):
         ({"margin": 0.05, "icc": 2}, "icc 2"),
         ({"margin": 0.05, "cluster_size": 0.5}, "clusters of 0.5"),
         ({"margin": 0.05, "cells": 0}, "0 cells"),
+        ({"margin": 0.05, "power": 0.01}, "power 0.01 is no more than the level 0.05"),
+        ({"margin": 0.05, "cluster_size": float("inf")}, "clusters of inf"),
     ],
 )
 def test_numbers_out_of_range_are_named(given, named):

@@ -179,3 +179,13 @@ def test_runs_of_unlike_sets_and_without_answers_are_refused(store):
     empty = store.start_run(replace(store.run(ids(store)[0]), arm="tiles"))
     with pytest.raises(UsageError, match="share no answered sample"):
         time_runs(store, [ids(store)[0], empty])
+
+
+def test_a_run_in_other_words_is_timed_and_graded_in_them(path):
+    with Store.open(path) as store:
+        run(store, store.benchmarks()[0].name, "direct", ModelChoice(), RunOptions(variant=1))
+        variant = next(info.id for info in store.runs() if info.spec.variant)
+        session = time_runs(store, [variant], TimeOptions(samples=12))
+        known = {row.sample: row.verdict for row in store.trajectories(variant)}
+        alike = sum(known[answer.sample] == answer.verdict for answer in store.timings(session.id))
+    assert alike >= 10

@@ -98,7 +98,7 @@ class TimingBench:
                     context.forget()
                     before = context.renditions.ms
                     trajectory = await self._answer(run, sample, number, session.id)
-                    timed = timed_answer(trajectory, sample, session.id, number, position)
+                    timed = timed_answer(trajectory, sample, session.id, number, position, run.spec.variant)
                     if timed.tool_ms is not None:
                         # Crops are drawn the same way, within the tool's time.
                         view_ms = max(0.0, context.renditions.ms - before - timed.tool_ms)
@@ -123,7 +123,7 @@ class TimingBench:
         async def worker() -> None:
             for sample in queue:
                 trajectory = await self._answer(run, sample, number, session.id)
-                found.append(timed_answer(trajectory, sample, session.id, number, position))
+                found.append(timed_answer(trajectory, sample, session.id, number, position, run.spec.variant))
                 self._count(found[-1])
 
         started = time.perf_counter()
@@ -159,8 +159,10 @@ class TimingBench:
             )
 
 
-def timed_answer(trajectory: Trajectory, sample: Sample, session: str, number: int, position: int) -> TimedAnswer:
-    """What a timing session keeps of an answer. A sum is None where a part of it is not known."""
+def timed_answer(
+    trajectory: Trajectory, sample: Sample, session: str, number: int, position: int, variant: int = 0
+) -> TimedAnswer:
+    """What a timing session keeps of an answer. A sum is None where a part of it is not known. variant: of the run."""
     calls = [step for step in trajectory.steps if step.call == 0]
     cut = [step.tool_ms for step in trajectory.steps if step.box is not None]
     return TimedAnswer(
@@ -170,7 +172,7 @@ def timed_answer(trajectory: Trajectory, sample: Sample, session: str, number: i
         round=number,
         position=position,
         wall_ms=trajectory.wall_ms,
-        verdict=grade_answer(trajectory.text, sample, failed=trajectory.failed).verdict,
+        verdict=grade_answer(trajectory.text, sample, failed=trajectory.failed, variant=variant).verdict,
         **{name: _sum([getattr(step.clocks, name) for step in calls]) for name in CLOCKS},
         tool_ms=_sum(cut) if cut else 0.0,
         **{name: _sum([getattr(step.usage, name) for step in calls]) for name in TOKENS},

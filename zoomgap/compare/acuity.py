@@ -244,7 +244,7 @@ def fit_acuity(
     if x.size < MIN_SAMPLES:
         reason = f"only {x.size} answers with tight evidence boxes, {MIN_SAMPLES} are needed"
         return Fit(Acuity(state="not estimable", n=x.size, reason=reason), np.zeros(0))
-    points = data_points(x, right, guess, clusters)
+    points = data_points(x, right, guess, clusters, confidence)
     if right.min() == right.max():
         reason = "every answer is right" if right[0] else "every answer is wrong"
         return Fit(Acuity(state="not estimable", n=x.size, reason=reason, points=points), np.zeros(0))
@@ -343,12 +343,14 @@ def _judge(curves: Curves, low: float, high: float, n: int, points: tuple[CurveP
     return Fit(acuity, draws)
 
 
-def data_points(x: Array, right: Array, guess: Array, clusters: Codes) -> tuple[CurvePoint, ...]:
+def data_points(
+    x: Array, right: Array, guess: Array, clusters: Codes, confidence: float = 0.95
+) -> tuple[CurvePoint, ...]:
     """The data in POINTS bins of equal count: mean size and chance-corrected accuracy with its interval."""
     points = []
     for part in np.array_split(np.argsort(x, kind="stable"), POINTS):
         g = float(guess[part].mean())
-        interval = accuracy_interval(right[part], clusters[part])
+        interval = accuracy_interval(right[part], clusters[part], confidence)
         corrected = [(p - g) / (1 - g) for p in (float(right[part].mean()), *interval)]
         points.append(CurvePoint(float(2 ** x[part].mean()), part.size, *corrected))
     return tuple(points)

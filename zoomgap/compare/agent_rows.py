@@ -76,8 +76,9 @@ class DualPart:
 class Dual:
     """Where one run of an agent loses answers: its crops miss the evidence, or hold it and it is misread.
 
-    region: the region run that it is set against, None with the reason. n: answers with evidence boxes; unboxed:
-    answers without, which are left out. kind: of the boxes. cover: share of a box that a crop must show to hold it.
+    region: the region run that it is set against, None with the reason (there is none, or it is refused).
+    n: answers with evidence boxes; unboxed: answers without,
+    which are left out. kind: of the boxes. cover: share of a box that a crop must show to hold it.
     ways: share of the answers that zoomed whose crops held the evidence, by how strictly that is meant. view_px,
     crop_px: median side of the smallest evidence where it was held, in the full image and in the sharpest such crop.
     """
@@ -139,7 +140,8 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoomCount:
-    """The answers for which the agent zoomed so often. direct: accuracy of one glance on the same answers, or None."""
+    """The answers for which the agent zoomed so often. direct: accuracy of one glance on the same answers, None
+    where there is none or it is refused."""
 
     zooms: int
     n: int
@@ -170,7 +172,8 @@ class OneZoomCell:
 class Contribution:
     """What zooming brought one run of an agent, against each control of its model that was run.
 
-    schema: accuracy(direct-schema) - accuracy(direct), None unless both were run. rerun: the agent against itself.
+    schema: accuracy(direct-schema) - accuracy(direct), None unless both were run alike. rerun: the agent against
+    itself.
     within_one: share of the answers that are right with at most one zoom; of_right: the same as a share of the right
     ones, None where none is right. one_zoom_run: the same agent with one zoom at most, None with the reason.
     """

@@ -32,7 +32,7 @@ def acuity_charts(comparison: Comparison) -> list[Chart]:
             title=name,
             svg=Markup(svg),
             caption=_acuity_caption(comparison, name),
-            columns=("run", "px", "n", "above chance %", "95% interval"),
+            columns=("run", "px", "n", "above chance %", _at(comparison)),
             rows=list(_acuity_rows(comparison, name)),
         )
         for name in comparison.runs[0].by_dimension
@@ -73,7 +73,7 @@ def frontier_chart(comparison: Comparison) -> Chart | None:
         svg=Markup(svg),
         caption=f"n {_span_of([row.attempted for row in rows])} answers a run. Median wall time of an answer; service "
         "accuracy with its Wilson interval. The dashed steps join what no other run beats in both.",
-        columns=("run", "median ms", "accuracy %", "95% interval", "n"),
+        columns=("run", "median ms", "accuracy %", _at(comparison), "n"),
         rows=[
             (row.label, count(row.p50_ms), share(row.accuracy), _interval(row.low, row.high), f"{row.attempted:,}")
             for row in rows
@@ -101,6 +101,10 @@ def evidence_chart(comparison: Comparison) -> Chart | None:
             for row in comparison.runs
         ],
     )  # fmt: skip
+
+
+def _at(comparison: Comparison) -> str:
+    return f"{comparison.settings.confidence:.0%} interval"
 
 
 def _interval(low: float, high: float) -> str:

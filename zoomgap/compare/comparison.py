@@ -15,7 +15,7 @@ from zoomgap.compare.contribution import contributions
 from zoomgap.compare.dual import dual_views
 from zoomgap.compare.identity import identity, incomplete
 from zoomgap.compare.latency import latency_ratio, mean_of, timing
-from zoomgap.compare.matching import same_protocol
+from zoomgap.compare.matching import counterpart, same_protocol
 from zoomgap.compare.noise import noise_floors
 from zoomgap.compare.notes import notes_on
 from zoomgap.compare.plan import margin_told
@@ -83,9 +83,10 @@ def compare(
 
     roles: run id -> base (the model before distillation, at one glance), agent, or a student and its controls. Unless
     given, the agent is the run of that arm that may zoom most, the first of several, and the base is the direct run of
-    the agent's model. guess: used for answer forms of which no `no-image` run tells the guess rate. plan: stored before
-    the first answer; its margin, power and level take the place of those of the settings. Raises UsageError for runs
-    that cannot be compared.
+    the agent's model that is most like it. guess: used for answer forms of which no `no-image` run tells the guess
+    rate.
+    plan: stored before the first answer; its margin, power and level take the place of those of the settings. Raises
+    UsageError for runs that cannot be compared.
     """
     settings = settings or Settings()
     if plan is not None:
@@ -148,10 +149,9 @@ def _seats(runs: Sequence[RunData], roles: Mapping[str, Role]) -> dict[Role, int
         if agents:
             seats["agent"] = max(agents, key=lambda row: runs[row].spec.max_zooms)
     if "base" not in seats and "agent" in seats:
-        agent = runs[seats["agent"]]
-        glances = [row for row, run in enumerate(runs) if same_protocol(run, agent) and run.spec.arm == "direct"]
-        if glances and glances[0] not in seats.values():
-            seats["base"] = glances[0]
+        glance = counterpart(runs, runs[seats["agent"]], "direct")
+        if glance is not None and rows[glance.id] not in seats.values():
+            seats["base"] = rows[glance.id]
     return seats
 
 
@@ -356,19 +356,26 @@ def _pair_verdict(
 
 def _gaps(table: Table, bins: list[Bin], weights: Resamples, settings: Settings) -> Iterator[Gap]:
     """The gaps of each model whose arms are there. Arms of one family are cut to the answers that all of them gave."""
+    for rows in _families(table):
+        shared = table.shared(*rows.values())
+        for name, (a, b) in GAPS.items():
+            if a in rows and b in rows:
+                yield _gap(table, name, rows[a], rows[b], shared, bins, weights, settings)
+
+
+def _families(table: Table) -> Iterator[dict[str, int]]:
+    """Rows by arm, for each model and view that answered directly or zoomed: one run, and of each other arm the run
+    that is most like it, so that a rerun in other words takes the place of none."""
     direct = [run for run in table.runs if run.spec.arm in ("direct", "agent")]
     leaders = [r for i, r in enumerate(direct) if not any(same_protocol(r, other) for other in direct[:i])]
+    by_zooms = sorted(table.runs, key=lambda run: -run.spec.max_zooms)
     for leader in leaders:
-        arms: dict[str, int] = {}
-        for row, run in sorted(enumerate(table.runs), key=lambda item: -item[1].spec.max_zooms):
-            if same_protocol(run, leader):
-                arms.setdefault(run.spec.arm, row)
-        for family in (("direct", "region", "region-lowres"), ("agent", "agent-lowres")):
-            rows = {arm: arms[arm] for arm in family if arm in arms}
-            for name, (a, b) in GAPS.items():
-                if a in rows and b in rows:
-                    shared = table.shared(*rows.values())
-                    yield _gap(table, name, rows[a], rows[b], shared, bins, weights, settings)
+        for family in (("region", "region-lowres", "direct"), ("agent", "agent-lowres")):
+            members = [run for arm in family for run in by_zooms if run.spec.arm == arm and same_protocol(run, leader)]
+            if members:
+                first = members[0]
+                found = [first, *(counterpart(table.runs, first, arm) for arm in family if arm != first.spec.arm)]
+                yield {run.spec.arm: table.row(run) for run in found if run is not None}
 
 
 def _gap(

@@ -365,10 +365,12 @@ def _check_comparable(comparison: Comparison, figures: list[Figure]) -> None:
         if {first.metric, second.metric} <= set(OF_ACCURACY):
             if pair.verdict == "refused":
                 raise UsageError(f"{text} cannot be compared: {pair.reason}")
-            if a.attempted != b.attempted:
+            # Were the questions the same, the two would share all that neither failed on.
+            if a.attempted != b.attempted or pair.n < a.attempted - a.errors - b.errors:
                 raise UsageError(
-                    f"{text} are over {a.attempted:,} and {b.attempted:,} answers: finish the runs, or compare the "
-                    f"answers that they share with low({first.text} - {second.text}) or high(...)"
+                    f"{text} are over {a.attempted:,} and {b.attempted:,} answers of which they share "
+                    f"{pair.n:,}: finish the runs, or compare the answers that they "
+                    f"share with low({first.text} - {second.text}) or high(...)"
                 )
         if {first.metric, second.metric} <= set(OF_TIME) and pair.latency_refused:
             raise UsageError(f"times of {text} cannot be compared: {', '.join(pair.latency_refused)}")

@@ -172,10 +172,12 @@ def _next_attempts(table: Table, row: int, run: RunData) -> tuple[Codes, Codes]:
 def _schema(
     table: Table, schema: RunData | None, direct: RunData | None, weights: Resamples, settings: Settings
 ) -> GapPart | None:
-    """What the format alone changes: accuracy(direct-schema) - accuracy(direct)."""
+    """What the format alone changes: accuracy(direct-schema) - accuracy(direct); None where the two are refused."""
     if schema is None or direct is None:
         return None
     a, b = table.row(schema), table.row(direct)
+    if refusal(table, (a, b), settings):
+        return None
     return _difference(table, a, b, f"{schema.label} - {direct.label}", table.shared(a, b), weights, settings)
 
 
@@ -183,6 +185,8 @@ def _histogram(
     table: Table, row: int, zooms: Array, direct: RunData | None, settings: Settings
 ) -> tuple[ZoomCount, ...]:
     answered = table.shared(row)
+    if direct is not None and refusal(table, (row, table.row(direct)), settings):
+        direct = None
     counts = []
     for count in np.unique(zooms[answered]):
         mask = answered & (zooms == count)

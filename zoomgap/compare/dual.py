@@ -30,6 +30,7 @@ import numpy as np
 
 from zoomgap.compare.agent_rows import Dual, DualPart, Group, Loss, Sighting
 from zoomgap.compare.matching import counterpart
+from zoomgap.compare.protocol import refusal
 from zoomgap.compare.rows import Settings
 from zoomgap.compare.stats import Array, Difference, Mask, Resamples, accuracy_interval, paired_difference
 from zoomgap.compare.table import RunData, Table
@@ -122,6 +123,9 @@ def dual_views(table: Table, bins: Sequence[Bin], weights: Resamples, settings: 
 def _dual(table: Table, run: RunData, bins: Sequence[Bin], weights: Resamples, settings: Settings) -> Dual:
     row, seen = table.row(run), views(table, run)
     region = counterpart(table.runs, run, "region")
+    faulty = refusal(table, (row, table.row(region)), settings) if region else ""
+    if faulty:
+        region = None
     answered = table.shared(row) if region is None else table.shared(row, table.row(region))
     known = answered & (seen.code >= 0)
     n = int(known.sum())
@@ -140,7 +144,7 @@ def _dual(table: Table, run: RunData, bins: Sequence[Bin], weights: Resamples, s
         run=run.id,
         model=run.spec.model,
         region=None if region is None else region.id,
-        reason=NO_BOXES if not n else NO_REGION if region is None else "",
+        reason=NO_BOXES if not n else f"no losses: {faulty}" if faulty else NO_REGION if region is None else "",
         n=n,
         unboxed=int((answered & (seen.code < 0)).sum()),
         kind=" and ".join(sorted(kinds)),

@@ -46,10 +46,10 @@ def losses(dual: Dual) -> str:
 
 
 def gains(contribution: Contribution, places: Mapping[str, int]) -> str:
-    """What the agent is ahead of each control by, over all answers and by size; "" without controls. places: of the
+    """What the agent is ahead of each control by, over all answers and by size; "" without one that is not refused. places: of the
     runs' colours.
     """
-    controls = [control for control in contribution.controls if control.difference is not None]
+    controls = [control for control in contribution.controls if not control.refused]
     if not controls:
         return ""
     figure, axes = _canvas(4.6, 2.9, right=0.78)

@@ -189,10 +189,10 @@ def _undecided(comparison: Comparison, cell: Cell, pair: PairRow, agent: RunRow,
     """No verdict on all answers: how far apart the two are, and why that decides nothing."""
     least = comparison.settings.min_cell
     margin = f"which with a margin of {comparison.settings.margin * 100:.3g} points decides nothing"
-    why = f"but a verdict rests on at least {least} answers" if cell.n < least else margin
-    return (
-        f"Whether zooming is still needed stays undecided: {_apart(agent, glance, pair)}, {why}{_acuity(comparison)}."
-    )
+    refused = f"but there is no verdict: {cell.reason}" if not cell.bounds else margin
+    why = f"but a verdict rests on at least {least} answers" if cell.n < least else refused
+    apart = _apart(comparison, agent, glance, pair)
+    return f"Whether zooming is still needed stays undecided: {apart}, {why}{_acuity(comparison)}."
 
 
 def _oriented(comparison: Comparison, a: RunRow, b: RunRow) -> PairRow:
@@ -212,11 +212,12 @@ def _oriented(comparison: Comparison, a: RunRow, b: RunRow) -> PairRow:
     )
 
 
-def _apart(a: RunRow, b: RunRow, pair: PairRow) -> str:
+def _apart(comparison: Comparison, a: RunRow, b: RunRow, pair: PairRow) -> str:
     difference, low, high = pair.difference or 0.0, pair.low or 0.0, pair.high or 0.0
     return (
         f"{a.label} is {abs(difference) * 100:.1f} points {'ahead of' if difference >= 0 else 'behind'} {b.label} over "
-        f"{pair.n:,} shared answers (95% interval of the difference {low * 100:+.1f} to {high * 100:+.1f})"
+        f"{pair.n:,} shared answers ({comparison.settings.confidence:.0%} interval of the difference "
+        f"{low * 100:+.1f} to {high * 100:+.1f})"
     )
 
 
@@ -229,11 +230,11 @@ def _plain(comparison: Comparison) -> str:
     if len(comparison.runs) == 1:
         return (
             f"{first.label} answers {first.accuracy:.1%} of {first.attempted:,} questions correctly "
-            f"(95% interval {first.low:.1%} to {first.high:.1%})."
+            f"({comparison.settings.confidence:.0%} interval {first.low:.1%} to {first.high:.1%})."
         )
     pair = comparison.pairs[0]
     second = comparison.run(pair.b)
     if pair.verdict == "refused":
         return f"No verdict on {first.label} and {second.label}: {pair.reason}."
     told = "" if pair.verdict in ("a better", "b better") else f", {_NOT_TOLD[pair.verdict]}"
-    return f"{_apart(first, second, pair)}{told}."
+    return f"{_apart(comparison, first, second, pair)}{told}."

@@ -30,7 +30,10 @@ def rerun_of(a: RunSpec, b: RunSpec) -> tuple[str, ...] | None:
 
 
 def noise_floors(table: Table, confidence: float) -> tuple[NoiseFloor, ...]:
-    """One for each arm that was asked twice or more: by several runs, or by several attempts of one."""
+    """One for each arm that was asked twice or more: by several runs, or by several attempts of one.
+
+    Greedy answers that came again the same say nothing and have none.
+    """
     return tuple(floor for group in _groups(table) if (floor := _floor(table, group, confidence)) is not None)
 
 
@@ -59,11 +62,15 @@ def _floor(table: Table, group: Sequence[int], confidence: float) -> NoiseFloor 
     n = min(int(shared.sum()) for _, _, shared in pairs)
     effect = max(design_effect((a - b)[shared], clusters[shared]) for a, b, shared in pairs)
     z = float(stats.norm.ppf((1 + confidence) / 2))
+    # One flip is added, as none seen is not none to come.
+    share = (float(flips.sum()) + 1) / (flips.size + 2)
     accuracies = [float(np.nanmean(answers)) for answers in series]
     specs = [table.runs[row].spec for row in group]
-    names = {name for a, b in combinations(specs, 2) for name in rerun_of(a, b) or ()}
+    names: set[str] = {name for a, b in combinations(specs, 2) for name in rerun_of(a, b) or ()}
     if len(series) > len(group):
         names.add("attempts")
+    if specs[0].sampling.temperature == 0 and "variant" not in names and not flips.any():
+        return None  # greedy answers came again: that is no measure of luck
     return NoiseFloor(
         runs=tuple(table.runs[row].id for row in group),
         differ=tuple(RERUN[name] for name in RERUN if name in names),
@@ -74,7 +81,7 @@ def _floor(table: Table, group: Sequence[int], confidence: float) -> NoiseFloor 
         flips_high=interval.high,
         accuracy_low=min(accuracies),
         accuracy_high=max(accuracies),
-        floor=max(max(map(abs, differences)), z * float(np.sqrt(flips.mean() * effect / n))),
+        floor=max(max(map(abs, differences)), z * float(np.sqrt(share * effect / n))),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -113,9 +114,14 @@ def _check(shares: Mapping[str, float], cluster_size: float, icc: float, cells: 
     for name, value in shares.items():
         if not 0 < value < 1:
             raise UsageError(f"{name} {value:g} is no share: give a number between 0 and 1")
+    if shares["power"] <= shares["level"]:
+        raise UsageError(
+            f"power {shares['power']:g} is no more than the level {shares['level']:g}, which a test has where nothing "
+            "differs: give more"
+        )
     if not 0 <= icc <= 1:
         raise UsageError(f"icc {icc:g} is no correlation of likes: give a number from 0 to 1")
-    if not cluster_size >= 1:
+    if not 1 <= cluster_size < math.inf:
         raise UsageError(f"clusters of {cluster_size:g} answers do not exist: give 1 or more")
     if cells < 1:
         raise UsageError(f"a table of {cells} cells has no verdict: give 1 or more")

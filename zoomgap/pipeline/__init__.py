@@ -20,7 +20,7 @@ from zoomgap.pipeline.reports import (
     document,
     latest_session,
     parse_condition,
-    parse_role,
+    parse_roles,
     plan_comparison,
     write_report,
 )
@@ -56,7 +56,7 @@ __all__ = [
     "measured_on",
     "overlap",
     "parse_condition",
-    "parse_role",
+    "parse_roles",
     "plan_comparison",
     "run",
     "run_row",

@@ -39,14 +39,19 @@ def run_data(store: Store, run: str, label: str | None = None, samples: Mapping[
     return RunData(spec, name, results, store.invocations(spec.id), crops=crops, samples=size)
 
 
-def parse_role(store: Store, text: str) -> tuple[str, str]:
-    """`ROLE=RUN` as (run id, role). Raises UsageError for another form, role or run."""
+def parse_roles(store: Store, texts: Sequence[str]) -> dict[str, str]:
+    """Each `ROLE=RUN` as run id -> role. Raises UsageError for another form, role or run, and for a run with two."""
     from zoomgap.compare import Role
 
-    role, _, run = text.partition("=")
-    if role not in get_args(Role) or not run:
-        raise UsageError(f"role '{text}' is not ROLE=RUN with a role of {', '.join(get_args(Role))}")
-    return store.run(run).id, role
+    roles: dict[str, str] = {}
+    for text in texts:
+        role, _, run = text.partition("=")
+        if role not in get_args(Role) or not run:
+            raise UsageError(f"role '{text}' is not ROLE=RUN with a role of {', '.join(get_args(Role))}")
+        known = roles.setdefault(store.run(run).id, role)
+        if known != role:
+            raise UsageError(f"run {run} is given the roles {known} and {role}: give it one")
+    return roles
 
 
 def parse_condition(text: str) -> Condition:
@@ -64,7 +69,8 @@ def document(comparison: Comparison) -> dict[str, Any]:
 
 
 def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str], allow: Sequence[str] = ()) -> Comparison:
-    """Compare stored runs. roles: run id -> base, student, floor, placebo or ceiling. allow: settings that may differ
+    """Compare stored runs. roles: run id -> base, agent, student, floor, placebo or ceiling.
+    allow: settings that may differ
     although they change answers. Times are those of the latest timing session that holds most of the runs, if any.
     """
     from zoomgap.compare import Settings, compare
@@ -107,8 +113,10 @@ def plan_comparison(
     if store is not None and benchmark is not None:
         samples = store.samples(benchmark)
         has = len(samples)
-        cells = cells or BINS * len({sample.dimension for sample in samples})
-        cluster_size = cluster_size or has / len({sample.cluster or sample.id for sample in samples})
+        if cells is None:
+            cells = BINS * len({sample.dimension for sample in samples})
+        if cluster_size is None:
+            cluster_size = has / len({sample.cluster or sample.id for sample in samples})
     tried = None
     if store is not None and pilot is not None:
         tried = pilot_of(*_run_data(store, pilot, {}))

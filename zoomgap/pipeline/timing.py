@@ -110,7 +110,7 @@ def _check(specs: Sequence[RunSpec]) -> None:
                 f"runs {first.id} and {spec.id} differ in {', '.join(names)}: their times are never compared; "
                 "time runs of one place together"
             )
-        if spec.prompts != prompts.fingerprint():
+        if spec.prompts != prompts.fingerprint(spec.variant):
             raise UsageError(
                 f"run {spec.id} was asked in words of another version (prompts {spec.prompts[:12]}): run its arm again"
             )
