@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.processes import heed_ctrl_c
 from tests.samples import make_samples
 from tests.test_cli import done, zoomgap
 from zoomgap.models.catalog import MICRO_PATH
@@ -79,7 +80,7 @@ def test_an_interruption_loses_nothing_that_was_printed(db, tmp_path):
     models = ["--model", "micro", "--model", f"hf:{student}"]
     process = subprocess.Popen(
         [*command, *models], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1"}, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     first = process.stdout.readline()
     assert first.startswith("micro: 12 answers measured")

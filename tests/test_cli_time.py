@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.processes import heed_ctrl_c
 from tests.test_cli import done, zoomgap
 from zoomgap.models.catalog import MICRO_PATH
 from zoomgap.storage import Store
@@ -76,7 +77,7 @@ def test_ctrl_c_keeps_what_was_timed(db):
     with Store.open(db) as store:
         before = len(store.timing_sessions("latency"))
     command = [sys.executable, "-m", "zoomgap", "compare", *runs_of(db), "--time", "--rounds", "500", "--db", str(db)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=heed_ctrl_c)
     try:
         with Store.open(db) as store:
             deadline = time.monotonic() + 240

@@ -124,6 +124,11 @@ class Sample:
         return self.evidence[0] if placed else None
 
     @property
+    def cluster_name(self) -> str:
+        """What the questions that belong together share; one that stands alone is its own cluster."""
+        return self.cluster or self.id
+
+    @property
     def evidence_side(self) -> float | None:
         """Side of the smallest evidence box in pixels of the original; None without evidence boxes."""
         return min((box.side for box in self.evidence), default=None)

@@ -52,7 +52,8 @@ class Counts(NamedTuple):
 class Renditions:
     """Draws from stored images, each rendition once for all who want it at the same time. Any thread may ask.
 
-    fresh: whether what was drawn before is drawn again, for times that are those of the first sight.
+    fresh: whether what was drawn before is drawn again, for times that are those of the first sight; `spans` are then
+    the milliseconds that each picture took, in the order of showing.
     """
 
     def __init__(self, images: Images, fresh: bool = False) -> None:
@@ -60,18 +61,13 @@ class Renditions:
         self.decoded = DecodedImages(images.load_image)
         self.fresh = fresh
         self._drawn = self._found = 0
-        self._ms = 0.0
+        self.spans: list[float] = []
         self._running: dict[Rendition, Future[ImageInfo]] = {}
         self._lock = threading.Lock()
 
     @property
     def counts(self) -> Counts:
         return Counts(self._drawn, self._found, self.decoded.decoded, self.decoded.again)
-
-    @property
-    def ms(self) -> float:
-        """Milliseconds that callers have spent in `show`, those of all threads together."""
-        return self._ms
 
     def show(self, rendition: Rendition) -> ImageInfo:
         """The stored picture. Blocks. Raises ImageError or StoreError when its source cannot be had."""
@@ -89,8 +85,8 @@ class Renditions:
                 with self._lock:
                     del self._running[rendition]
         info = running.result()
-        with self._lock:
-            self._ms += (time.perf_counter() - started) * 1000
+        if self.fresh:
+            self.spans.append((time.perf_counter() - started) * 1000)
         return info
 
     def add(self, picture: PIL.Image.Image, rendition: Rendition | None = None) -> ImageInfo:

@@ -193,4 +193,4 @@ def test_what_is_refused_stands_in_no_figure_beside(world):
     assert item.schema is None
     assert {count.direct for count in item.histogram} == {None}
     (alone,) = compare([agent, faulty], settings=QUICK).contribution
-    assert figures_dual.gains(alone) == ""
+    assert figures_dual.gains(alone, {}) == ""

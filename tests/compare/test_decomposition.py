@@ -127,7 +127,7 @@ def test_least_squares_without_negative_costs_is_scipys(k, n, seed):
 def test_costs_of_each_draw_are_those_of_its_answers():
     made = answers(12, 3)
     clocks = clocks_of(made)
-    weights = bootstrap_weights(12, 5, 0)
+    weights = bootstrap_weights(12, 5, 0).dense()
     found = costs([measure(made, clocks, np.arange(12))], weights)
     for draw, counts in enumerate(weights.astype(int)):
         again = [answer for answer, times in zip(made, counts, strict=True) for _ in range(times)]

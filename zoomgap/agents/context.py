@@ -138,6 +138,7 @@ class Context:
     def forget(self) -> None:
         """Let images be forgotten, so that the next time is that of an image seen for the first time."""
         self.renditions.decoded.forget()
+        self.renditions.spans.clear()
         for model in (self.model, *([self.routing.agent.model] if self.routing else [])):
             if forget := getattr(model, "forget", None):
                 forget()

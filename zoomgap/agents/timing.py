@@ -96,13 +96,13 @@ class TimingBench:
                 for position, run in enumerate(turn_order(self.runs, turn)):
                     context = self.contexts[run.spec.id]
                     context.forget()
-                    before = context.renditions.ms
                     trajectory = await self._answer(run, sample, number, session.id)
                     timed = timed_answer(trajectory, sample, session.id, number, position, run.spec.variant)
                     if timed.tool_ms is not None:
-                        # Crops are drawn the same way, within the tool's time.
-                        view_ms = max(0.0, context.renditions.ms - before - timed.tool_ms)
-                        timed = replace(timed, view_ms=view_ms)
+                        # Crops are shown after the first images, and their time is the tool's.
+                        crops = sum(step.observation is not None for step in trajectory.steps)
+                        spans = context.renditions.spans
+                        timed = replace(timed, view_ms=sum(spans[: len(spans) - crops]))
                     self.store.add_timings([timed])
                     self._count(timed)
                 turn += 1

@@ -33,7 +33,7 @@ def stats(samples: Sequence[Sample]) -> dict[str, Any]:
     return {
         "n": len(samples),
         "images": len(areas),
-        "clusters": len({sample.cluster or sample.id for sample in samples}),
+        "clusters": len({sample.cluster_name for sample in samples}),
         "without_evidence": sum(not sample.evidence for sample in samples),
         "dimensions": [_dimension(name, group) for name, group in _by_dimension(samples).items()],
         "answer_kinds": _counts((s.answer_kind for s in samples), get_args(AnswerKind)),

@@ -46,8 +46,9 @@ def losses(dual: Dual) -> str:
 
 
 def gains(contribution: Contribution, places: Mapping[str, int]) -> str:
-    """What the agent is ahead of each control by, over all answers and by size; "" without one that is not refused. places: of the
-    runs' colours.
+    """What the agent is ahead of each control by, over all answers and by size; "" without one that is not refused.
+
+    places: of the runs' colours.
     """
     controls = [control for control in contribution.controls if not control.refused]
     if not controls:

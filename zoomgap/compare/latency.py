@@ -198,6 +198,8 @@ def paired(a: RunData, b: RunData) -> Paired:
     """The timings that two runs share."""
     (left, mine), (right, others) = timed(a), timed(b)
     places = np.array([right.places.get(key, -1) for key in left.places], dtype=np.int64)
+    if not right.places:
+        return Paired(places[:0], places[:0])
     both = mine & (places >= 0) & others[places] & (left.column("wall_ms") > 0)
     both &= right.column("wall_ms")[places] > 0
     return Paired(np.flatnonzero(both), places[both])

@@ -239,7 +239,7 @@ def line_up(glance: RunData, agent: RunData, calls: int = 1) -> Lined:
 def clusters_of(runs: Sequence[RunData]) -> dict[str, int]:
     """A code for the cluster of each sample of the runs."""
     samples = {result.sample.id: result.sample for run in runs for result in run.results}
-    names = [sample.cluster or sample.image for sample in samples.values()]
+    names = [sample.cluster_name for sample in samples.values()]
     codes = np.unique(names, return_inverse=True)[1]
     return dict(zip(samples, map(int, codes), strict=True))
 

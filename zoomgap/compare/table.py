@@ -172,7 +172,7 @@ def make_table(runs: Sequence[RunData], guess: Guess = default_guess) -> Table:
         error[row, column] = run.verdicts == "error"
         right[row, column] = np.where(run.verdicts == "error", np.nan, run.verdicts == "correct")
     samples = tuple(result.sample for result in first)
-    _, cluster = np.unique([sample.cluster or sample.id for sample in samples], return_inverse=True)
+    _, cluster = np.unique([sample.cluster_name for sample in samples], return_inverse=True)
     sizes = [result.evidence_px for result in first]
     return Table(
         runs=tuple(runs),

@@ -257,7 +257,7 @@ class _ModelReader:
             coverage(one.boxes, sample.size, *found.grid),
             [coverage(boxes, sample.size, *found.grid) for boxes in one.controls],
             sample=sample.id,
-            cluster=sample.cluster or sample.id,
+            cluster=sample.cluster_name,
             px=min(box.side for box in one.boxes) * scale,
             verdict=verdict,
         )

@@ -116,7 +116,7 @@ def plan_comparison(
         if cells is None:
             cells = BINS * len({sample.dimension for sample in samples})
         if cluster_size is None:
-            cluster_size = has / len({sample.cluster or sample.id for sample in samples})
+            cluster_size = has / len({sample.cluster_name for sample in samples})
     tried = None
     if store is not None and pilot is not None:
         tried = pilot_of(*_run_data(store, pilot, {}))
