@@ -78,8 +78,6 @@ def test_where_the_tokens_lie_is_known_or_refused(family):  # noqa: F811
 @pytest.fixture
 def short_sighted(family):  # noqa: F811
     """The family, with a vision tower whose patches do not see one another."""
-    if family.name not in SHOWN:
-        pytest.skip("its tokens make no grid")
     tower = next(part for name, part in family.plain.named_modules() if name.endswith(("visual", "vision_tower")))
     weights = [
         weight
@@ -96,6 +94,7 @@ def short_sighted(family):  # noqa: F811
             weight.copy_(value)
 
 
+@pytest.mark.parametrize("family", list(SHOWN), indirect=True)
 def test_cells_lie_where_their_pixels_do(short_sighted):
     """What is changed in one cell of the image changes the features of that cell's token, and no other's."""
     for image, (rows, columns) in SHOWN.get(short_sighted.name, {}).items():
@@ -141,9 +140,8 @@ def test_without_kept_images_rows_are_the_same(family, monkeypatch):  # noqa: F8
         assert again.heads == pytest.approx(kept.heads, abs=2e-5)
 
 
+@pytest.mark.parametrize("family", ["qwen3_vl"], indirect=True)
 def test_reasoning_is_read_over_and_not_counted(family):  # noqa: F811
-    if family.name != "qwen3_vl":
-        pytest.skip("one family suffices")
     request = ask("what is on it?", "a")
     whole = naive(family, request, [40, 41, 42, 43])
     found = read_attention(family.model, request, [40, 41, 42, 43], skip=3)
@@ -152,9 +150,8 @@ def test_reasoning_is_read_over_and_not_counted(family):  # noqa: F811
     assert found.heads == pytest.approx(4 * whole - 3 * alone, abs=1e-4)
 
 
+@pytest.mark.parametrize("family", ["qwen3_vl"], indirect=True)
 def test_what_cannot_be_read_says_why(family, monkeypatch):  # noqa: F811
-    if family.name != "qwen3_vl":
-        pytest.skip("one family suffices")
     request = ask("what is on it?", "a")
     with pytest.raises(ModelError, match="the answer is empty"):
         read_attention(family.model, request, [])
