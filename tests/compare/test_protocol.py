@@ -143,3 +143,10 @@ def test_runs_in_doubt_get_no_verdict_unless_the_setting_is_allowed(world):
     assert allowed.protocol_faults[0].allowed
     assert "allowed: verdicts stand" in render(allowed)
     assert "--allow sampling.temperature" in render(allowed)
+
+
+def test_a_control_of_another_form_of_the_agent_is_nobodys_fault():
+    """Agents of one and of three zooms with the control of the second: each pair that is compared zooms alike."""
+    once, control = replace(AGENT, max_zooms=1), replace(AGENT, arm="agent-lowres")
+    assert fields(AGENT, once, control) == set()
+    assert fields(once, control) == {"max_zooms"}

@@ -127,8 +127,13 @@ def _meant(name: str, a: RunSpec, b: RunSpec, specs: Sequence[RunSpec]) -> bool:
     if name in OF_CROPS and not all(arm in CROPPING for arm in arms):
         return True
     if name in ("max_zooms", "tools", "padding"):
-        # Two forms of the agent are compared for it; an agent and its control have to zoom alike.
-        return a.arm == b.arm
+        # Two forms of the agent are compared for it; an agent and its control have to zoom alike, unless the one's own
+        # counterpart is there and these two are not compared for what zooming shows.
+        return a.arm == b.arm or any(
+            same_model(one, other) and one.arm == other.arm and getattr(one, name) == getattr(mate, name)
+            for mate, other in ((a, b), (b, a))
+            for one in specs
+        )
     if name == "variant" or (name == "prompts" and a.variant != b.variant):
         # Asked in another order and other words: a rerun of the same arm, else a fault.
         return a.arm == b.arm and same_model(a, b)

@@ -402,7 +402,7 @@ def _rivals(
         cost = float(np.nanmean(costs)) if alike and not np.isnan(costs).all() else None
         times = run.spec.view_pixels / glance.spec.view_pixels
         yield Policy(
-            name="tiles" if run.spec.arm == "tiles" else f"direct at {times:g} x the pixels", run=run.id,
+            name="tiles" if run.spec.arm == "tiles" else f"direct at {times:g}x", run=run.id,
             n=right.size, accuracy=float(right.mean()), low=interval.low, high=interval.high, cost=cost,
             cost_share=cost / float(always.mean()) if cost is not None and always.size and always.mean() > 0 else None,
         )  # fmt: skip

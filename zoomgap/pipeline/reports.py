@@ -77,7 +77,8 @@ def compare_runs(store: Store, runs: Sequence[str], roles: Mapping[str, str], al
     from zoomgap.compare.labels import distinct
     from zoomgap.compare.plan import plan_before
 
-    named = {store.run(run).id: f"{role} {store.run(run).arm}" for run, role in roles.items()}
+    specs = [(store.run(run), role) for run, role in roles.items()]
+    named = {spec.id: role if role == spec.arm else f"{role} {spec.arm}" for spec, role in specs}
     data = _timed(store, distinct(_run_data(store, runs, named)))
     plan = plan_before(store.plans(data[0].spec.benchmark), data) if data else None
     settings = Settings(allow=tuple(allow))
