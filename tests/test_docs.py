@@ -39,6 +39,7 @@ def test_every_command_has_an_example():
         "docs/results.md",
         "docs/benchmarks.md",
         "docs/grading.md",
+        "docs/when-is-zooming-needed.md",
         "docs/router.md",
         "docs/latency.md",
     ],
