@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,12 +26,12 @@ Key = tuple[str, int]
 """Sample and attempt: one answer; of a timing session, sample and round."""
 
 
-class Columns:
+class Columns(ABC):
     """Answers read into columns once, in their order: a comparison goes over them many times."""
 
+    @abstractmethod
     def answered(self) -> Sequence[Result | TimedAnswer]:
         """The answers."""
-        raise NotImplementedError
 
     @cached_property
     def places(self) -> dict[Key, int]:
